@@ -1,0 +1,101 @@
+"""Typed reading of environment variables: a bad value is refused with a sentence that names the variable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+
+class Environment:
+    """Reads variables and remembers their names, so that a test can hold the documentation to them.
+
+    Every reader raises ``ImproperlyConfigured`` with the variable's name, its value and what it should have been.
+    """
+
+    def __init__(self, values: Mapping[str, str] | None = None) -> None:
+        self._values = os.environ if values is None else values
+        self.names: dict[str, object] = {}
+
+    def _raw(self, name: str, default: object) -> str | None:
+        self.names[name] = default
+        value = self._values.get(name)
+        return None if value is None or value == "" else value
+
+    def text(self, name: str, default: str = "", *, choices: tuple[str, ...] = ()) -> str:
+        value = self._raw(name, default)
+        if value is None:
+            return default
+        if choices and value not in choices:
+            raise ImproperlyConfigured(f"{name}={value!r} is not one of {', '.join(choices)}.")
+        return value
+
+    def required(self, name: str, why: str) -> str:
+        value = self._raw(name, "(required)")
+        if value is None:
+            raise ImproperlyConfigured(f"{name} is not set. {why}")
+        return value
+
+    def integer(self, name: str, default: int, *, minimum: int, maximum: int) -> int:
+        value = self._raw(name, default)
+        if value is None:
+            return default
+        try:
+            number = int(value)
+        except ValueError:
+            raise ImproperlyConfigured(f"{name}={value!r} is not a whole number.") from None
+        if not minimum <= number <= maximum:
+            raise ImproperlyConfigured(f"{name}={value!r} is not between {minimum} and {maximum}.")
+        return number
+
+    def seconds(self, name: str, default: float, *, minimum: float, maximum: float) -> float:
+        value = self._raw(name, default)
+        if value is None:
+            return default
+        try:
+            number = float(value)
+        except ValueError:
+            raise ImproperlyConfigured(f"{name}={value!r} is not a number of seconds.") from None
+        if not minimum <= number <= maximum:
+            raise ImproperlyConfigured(f"{name}={value!r} is not between {minimum} and {maximum} seconds.")
+        return number
+
+    def boolean(self, name: str, default: bool) -> bool:
+        value = self._raw(name, default)
+        if value is None:
+            return default
+        if value.lower() in {"1", "true", "yes", "on"}:
+            return True
+        if value.lower() in {"0", "false", "no", "off"}:
+            return False
+        raise ImproperlyConfigured(f"{name}={value!r} is neither true nor false.")
+
+    def names_list(self, name: str, default: tuple[str, ...] = ()) -> list[str]:
+        """A comma-separated list; blanks around the entries do not count."""
+        value = self._raw(name, ",".join(default))
+        if value is None:
+            return list(default)
+        return [entry.strip() for entry in value.split(",") if entry.strip()]
+
+    def path(self, name: str, default: Path) -> Path:
+        value = self._raw(name, default)
+        return default if value is None else Path(value).expanduser().resolve()
+
+    def database(self, name: str, default: str) -> dict[str, Any]:
+        """A database URL: ``mysql://user:password@host:port/name`` or ``sqlite:////path/file``."""
+        value = self._raw(name, "sqlite:///<NOTIFIER_DATA_DIR>/notifier.sqlite3") or default
+        scheme = value.partition("://")[0]
+        if scheme not in {"mysql", "sqlite"}:
+            raise ImproperlyConfigured(f"{name} begins with {scheme!r}; it must begin with mysql:// or sqlite://.")
+        try:
+            config = environ.Env.db_url_config(value)
+        except (ValueError, environ.ImproperlyConfigured):
+            # The value may hold a password, so it is not repeated here.
+            raise ImproperlyConfigured(f"{name} is not a database URL like mysql://user:password@host:port/name.") from None
+        if not config.get("NAME"):
+            raise ImproperlyConfigured(f"{name} names no database; it should end in /name.")
+        return dict(config)

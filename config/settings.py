@@ -1,0 +1,190 @@
+"""All settings, read once from the environment. docs/settings.md lists them; a test holds the two together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import certifi
+from django.core.exceptions import ImproperlyConfigured
+
+from config.environment import Environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Environment()
+
+# --- What kind of run this is -------------------------------------------------------------------------------------
+# The embedded run is `make run`: one machine, SQLite, a Valkey of its own, a demo partner and a demo key.
+NOTIFIER_EMBEDDED = env.boolean("NOTIFIER_EMBEDDED", default=False)
+NOTIFIER_DATA_DIR = env.path("NOTIFIER_DATA_DIR", default=BASE_DIR / "var")
+
+NOTIFIER_DEMO_API_KEY_DEFAULT = "ntf_demo_only-for-the-embedded-run"
+NOTIFIER_DEMO_API_KEY = env.text("NOTIFIER_DEMO_API_KEY", NOTIFIER_DEMO_API_KEY_DEFAULT if NOTIFIER_EMBEDDED else "")
+if NOTIFIER_DEMO_API_KEY and not NOTIFIER_EMBEDDED:
+    raise ImproperlyConfigured(
+        "NOTIFIER_DEMO_API_KEY is for the embedded run (make run) only. Unset it, and make keys with "
+        "`manage.py create_api_key NAME --scope notify:write`."
+    )
+
+DEBUG = False
+SECRET_KEY = env.required(
+    "NOTIFIER_SECRET_KEY",
+    "It signs admin sessions: set it to 50 or more random characters, the same in every process "
+    "(`make run` makes one for itself).",
+)
+ALLOWED_HOSTS = env.names_list("NOTIFIER_ALLOWED_HOSTS", default=("localhost", "127.0.0.1", "[::1]"))
+CSRF_TRUSTED_ORIGINS = env.names_list("NOTIFIER_TRUSTED_ORIGINS")
+
+# --- Database: the truth ------------------------------------------------------------------------------------------
+_database: dict[str, Any] = env.database("DATABASE_URL", default=f"sqlite:///{NOTIFIER_DATA_DIR}/notifier.sqlite3")
+_database["CONN_MAX_AGE"] = 60
+_database["CONN_HEALTH_CHECKS"] = True
+if _database["ENGINE"].endswith("sqlite3"):
+    _database["OPTIONS"] = {
+        "timeout": 20,
+        # A deferred transaction that turns into a writer fails at once with "database is locked"; an immediate one waits.
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+    }
+else:
+    _database["OPTIONS"] = {
+        **_database.get("OPTIONS", {}),
+        "charset": "utf8mb4",
+        "isolation_level": "read committed",
+        "connect_timeout": 5,
+        "read_timeout": 30,
+        "write_timeout": 30,
+        "init_command": "SET time_zone='+00:00', innodb_lock_wait_timeout=10, sql_mode='STRICT_ALL_TABLES'",
+    }
+DATABASES = {"default": _database}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Broker: only a hint ------------------------------------------------------------------------------------------
+CELERY_BROKER_URL = env.text("CELERY_BROKER_URL", "redis://127.0.0.1:6379/0")
+NOTIFIER_QUEUE = env.text("NOTIFIER_QUEUE", "notifier")
+
+# --- Accepting ----------------------------------------------------------------------------------------------------
+NOTIFIER_MAX_BODY_BYTES = env.integer("NOTIFIER_MAX_BODY_BYTES", 256 * 1024, minimum=1024, maximum=16 * 1024 * 1024)
+# Fernet keys for sealed header values: the first encrypts, all decrypt. Empty: a key derived from NOTIFIER_SECRET_KEY.
+NOTIFIER_SEALING_KEYS = env.names_list("NOTIFIER_SEALING_KEYS")
+NOTIFIER_SENSITIVE_HEADERS = env.names_list("NOTIFIER_SENSITIVE_HEADERS")
+
+# --- Delivering ---------------------------------------------------------------------------------------------------
+NOTIFIER_ENGINE_SLOTS = env.integer("NOTIFIER_ENGINE_SLOTS", 1500, minimum=1, maximum=20_000)
+# The longest total time-out that a partner may have.
+NOTIFIER_MAX_TIMEOUT_SECONDS = env.seconds("NOTIFIER_MAX_TIMEOUT_SECONDS", 30, minimum=0.1, maximum=600)
+# Must outlive the longest request by a margin; `manage.py check` compares the two (deliveries.E001).
+NOTIFIER_LEASE_SECONDS = env.seconds("NOTIFIER_LEASE_SECONDS", 60, minimum=1, maximum=3600)
+NOTIFIER_DRAIN_SECONDS = env.seconds("NOTIFIER_DRAIN_SECONDS", 35, minimum=0, maximum=3600)
+# How much of a response is read, for success conditions, and how much of that an attempt keeps.
+NOTIFIER_RESPONSE_READ_BYTES = env.integer("NOTIFIER_RESPONSE_READ_BYTES", 65_536, minimum=0, maximum=1_048_576)
+NOTIFIER_RESPONSE_KEEP_BYTES = env.integer("NOTIFIER_RESPONSE_KEEP_BYTES", 2_048, minimum=0, maximum=16_384)
+NOTIFIER_CA_FILE = env.text("NOTIFIER_CA_FILE", certifi.where())
+env.names["NOTIFIER_CA_FILE"] = "certifi's bundle"
+NOTIFIER_SWEEP_SECONDS = env.seconds("NOTIFIER_SWEEP_SECONDS", 1.0, minimum=0.1, maximum=60)
+
+# --- Django -------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "django_prometheus",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "notifier",
+    "deliveries",
+]
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "notifier.api.middleware.ProblemMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+STATIC_URL = "/static/"
+STATIC_ROOT = NOTIFIER_DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = True
+DATA_UPLOAD_MAX_MEMORY_SIZE = NOTIFIER_MAX_BODY_BYTES
+
+# Everything but the embedded run is behind TLS: cookies travel only there.
+NOTIFIER_TLS = env.boolean("NOTIFIER_TLS", default=not NOTIFIER_EMBEDDED)
+SESSION_COOKIE_SECURE = NOTIFIER_TLS
+CSRF_COOKIE_SECURE = NOTIFIER_TLS
+SECURE_SSL_REDIRECT = False
+SECURE_HSTS_SECONDS = 31_536_000 if NOTIFIER_TLS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = NOTIFIER_TLS
+SECURE_HSTS_PRELOAD = NOTIFIER_TLS
+SILENCED_SYSTEM_CHECKS = ["security.W008"]  # TLS ends at the proxy in front, which does the redirect
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["notifier.api.auth.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["notifier.api.auth.HasScope"],
+    "DEFAULT_PARSER_CLASSES": ["notifier.api.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["notifier.api.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "notifier.api.parsers.AlwaysJSON",
+    "EXCEPTION_HANDLER": "notifier.api.errors.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "notifier",
+    "DESCRIPTION": "Hand over a notification once; from then on it arrives.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+}
+
+NOTIFIER_LOG_LEVEL = env.text("NOTIFIER_LOG_LEVEL", "INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        "notifier": {"level": NOTIFIER_LOG_LEVEL},
+        "deliveries": {"level": NOTIFIER_LOG_LEVEL},
+        # A 4xx is the caller's business and is answered; it is no line in our log.
+        "django.request": {"level": "ERROR"},
+    },
+}

@@ -1,0 +1,24 @@
+"""All addresses."""
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from notifier.api import health
+from notifier.metrics import metrics
+
+urlpatterns = [
+    path("", health.index),
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("metrics", metrics),
+    path("v1/", include("notifier.api.urls")),
+    path("v1/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("v1/docs", SpectacularSwaggerView.as_view(url_name="schema")),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = "notifier.api.errors.bad_request"
+handler403 = "notifier.api.errors.permission_denied"
+handler404 = "notifier.api.errors.not_found"
+handler500 = "notifier.api.errors.server_error"

@@ -1,0 +1,77 @@
+"""From a claim to the bytes that go out: a ``requests.PreparedRequest``, so that every ``AuthBase`` plug-in works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import requests
+from requests.auth import AuthBase
+from requests.structures import CaseInsensitiveDict
+
+from notifier import __version__
+from notifier.policy import redaction
+
+
+USER_AGENT = f"notifier/{__version__}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long a transfer may take, in seconds, and where it may go."""
+
+    connect_timeout: float
+    total_timeout: float
+    allow_private_cidrs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One request ready for the engine."""
+
+    request: requests.PreparedRequest
+    limits: Limits
+
+    def __repr__(self) -> str:
+        """Without URL, headers and body, which may hold secrets."""
+        return f"Outgoing({self.request.method})"
+
+
+def prepare(
+    *,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    default_headers: Mapping[str, str],
+    body: bytes | None,
+    content_type: str | None,
+    webhook_id: str,
+    attempt_no: int,
+    traceparent: str | None,
+    now: datetime,
+    auth: AuthBase | None = None,
+) -> requests.PreparedRequest:
+    """Build the request. URL and body are taken as they are: what was checked at accept is what is sent."""
+    prepared = requests.PreparedRequest()
+    prepared.method, prepared.url, prepared.body, prepared.hooks = method, url, body, {}
+    merged: CaseInsensitiveDict[str] = CaseInsensitiveDict({"User-Agent": USER_AGENT})
+    merged.update(default_headers)
+    if content_type is not None:
+        merged["Content-Type"] = content_type
+    merged.update(headers)
+    merged["Webhook-Id"] = webhook_id
+    merged["Webhook-Timestamp"] = str(int(now.timestamp()))
+    merged["Webhook-Attempt"] = str(attempt_no)
+    if traceparent is not None:
+        merged["Traceparent"] = traceparent
+    prepared.headers = merged
+    if auth is not None:
+        prepared.prepare_auth(auth, url)
+    return prepared
+
+
+def sensitive_values(headers: Mapping[str, str], extra: tuple[str, ...]) -> list[str]:
+    """Values that must not be shown should the partner echo them: whole, and without the scheme before a credential."""
+    values = [value for name, value in headers.items() if redaction.is_sensitive(name, extra)]
+    return values + [value.partition(" ")[2] for value in values if " " in value]

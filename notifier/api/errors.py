@@ -1,0 +1,170 @@
+"""The one shape of every error: application/problem+json (RFC 9457) with code, message and details."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+DATABASE_RETRY_SECONDS = 5
+
+Detail = dict[str, str]
+
+
+class Problem(exceptions.APIException):
+    """Raised anywhere below a view; becomes the answer."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        details: Sequence[Detail] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, code)
+        self.status_code = status
+        self.code = code
+        self.message = message
+        self.details = list(details)
+        self.headers = dict(headers or {})
+
+
+def detail(field: str, code: str, message: str) -> Detail:
+    return {"field": field, "code": code, "message": message}
+
+
+def body(status: int, code: str, message: str, details: Iterable[Detail] = ()) -> dict[str, Any]:
+    """The problem document."""
+    return {
+        "type": f"urn:notifier:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": message,
+        "code": code,
+        "message": message,
+        "details": list(details),
+    }
+
+
+def from_fields(errors: Mapping[str, Any]) -> Problem:
+    """A 400 for a serializer's errors, one detail for each thing that is wrong."""
+    details = list(_flatten(errors, ""))
+    codes = {entry["code"] for entry in details}
+    code = "unknown_field" if codes == {"unknown_field"} else "invalid_request"
+    first = details[0]
+    message = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
+    if len(details) > 1:
+        message += f" (and {len(details) - 1} more; see details)"
+    return Problem(400, code, message, details)
+
+
+def _flatten(errors: Any, path: str) -> Iterable[Detail]:
+    if isinstance(errors, Mapping):
+        for name, inner in errors.items():
+            step = "" if name == "non_field_errors" else str(name)
+            yield from _flatten(inner, f"{path}.{step}".strip("."))
+    elif isinstance(errors, list | tuple):
+        for index, inner in enumerate(errors):
+            yield from _flatten(inner, path if isinstance(inner, exceptions.ErrorDetail) else f"{path}[{index}]")
+    else:
+        yield detail(path, getattr(errors, "code", None) or "invalid", str(errors))
+
+
+# The framework's own exceptions: status, stable code, sentence.
+_FRAMEWORK: tuple[tuple[type[Exception], int, str, str], ...] = (
+    (Http404, 404, "not_found", "There is nothing at this address."),
+    (exceptions.NotFound, 404, "not_found", "There is nothing at this address."),
+    (PermissionDenied, 403, "forbidden", "This key may not do that."),
+    (exceptions.PermissionDenied, 403, "forbidden", "This key may not do that."),
+    (
+        exceptions.NotAuthenticated, 401, "not_authenticated",
+        "Send an API key in the header Authorization: Bearer <key>.",
+    ),
+    (exceptions.AuthenticationFailed, 401, "invalid_api_key", "The API key is unknown or was revoked."),
+    (exceptions.UnsupportedMediaType, 415, "unsupported_media_type", "Send JSON with Content-Type: application/json."),
+    (exceptions.ParseError, 400, "invalid_json", "The request body cannot be read."),
+)  # fmt: skip
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
+    """Turn whatever a view raised into a problem document. The unexpected is logged once, and told to nobody."""
+    problem = _problem(error)
+    headers = dict(problem.headers)
+    if problem.status_code == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="notifier"'
+    document = body(problem.status_code, problem.code, problem.message, problem.details)
+    return Response(document, status=problem.status_code, headers=headers, content_type=MEDIA_TYPE)
+
+
+def _problem(error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, exceptions.ValidationError):
+        return from_fields(error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail})
+    if isinstance(error, exceptions.MethodNotAllowed):
+        return Problem(405, "method_not_allowed", str(error.detail))
+    if isinstance(error, exceptions.Throttled):
+        wait = {"Retry-After": str(int(error.wait or 1))}
+        return Problem(429, "rate_limited", str(error.detail), headers=wait)
+    for kind, status, code, message in _FRAMEWORK:
+        if isinstance(error, kind):
+            return Problem(status, code, message)
+    if isinstance(error, OperationalError | InterfaceError):
+        logger.error("the database is away: %s", type(error).__name__)
+        return Problem(
+            503,
+            "database_unavailable",
+            "The database is away; nothing was stored. Try again.",
+            headers={"Retry-After": str(DATABASE_RETRY_SECONDS)},
+        )
+    logger.exception("unexpected error")
+    return Problem(500, "internal_error", "The notifier failed at this; nothing of it is your fault. Try again.")
+
+
+def response(problem: Problem) -> HttpResponse:
+    """The problem as a plain Django response, for what happens outside a view."""
+    document = body(problem.status_code, problem.code, problem.message, problem.details)
+    answer = JsonResponse(document, status=problem.status_code, content_type=MEDIA_TYPE)
+    for name, value in problem.headers.items():
+        answer[name] = value
+    return answer
+
+
+def _for_people(request: HttpRequest) -> bool:
+    return request.path.startswith("/admin")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if _for_people(request):
+        return defaults.bad_request(request, exception)
+    return response(Problem(400, "invalid_request", "The request cannot be understood."))
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if _for_people(request):
+        return defaults.permission_denied(request, exception)
+    return response(Problem(403, "forbidden", "This is not allowed."))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if _for_people(request):
+        return defaults.page_not_found(request, exception)
+    return response(Problem(404, "not_found", "There is nothing at this address."))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    if _for_people(request):
+        return defaults.server_error(request)
+    return response(Problem(500, "internal_error", "The notifier failed at this; nothing of it is your fault. Try again."))

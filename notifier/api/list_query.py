@@ -1,0 +1,53 @@
+"""The list's query parameters, strictly: an unknown or malformed one is refused, never ignored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import QueryDict
+from rest_framework import serializers
+
+from notifier.api.fields import Text, Time
+from notifier.api.serializers import StrictSerializer
+from notifier.models import Status
+from notifier.models.task import DeadReason
+from notifier.selectors import TaskFilter
+
+METADATA = "metadata."
+PAGING = ("cursor", "limit")
+
+
+class Choice(Text):
+    """One of the given words."""
+
+    default_error_messages = {"invalid_choice": "must be one of {choices}"}
+
+    def __init__(self, *, choices: list[str], **kwargs: Any) -> None:
+        self.choices = choices
+        super().__init__(limit=64, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if text not in self.choices:
+            self.fail("invalid_choice", choices=" ".join(self.choices))
+        return text
+
+
+class ListQuery(StrictSerializer):
+    partner_id = Text(limit=64, required=False)
+    status = Choice(choices=list(Status.values), required=False)
+    dead_reason = Choice(choices=list(DeadReason.values), required=False)
+    created_after = Time(required=False)
+    created_before = Time(required=False)
+
+
+def task_filter(query: QueryDict) -> TaskFilter:
+    """The filter, or ``ValidationError`` naming each parameter that cannot be used."""
+    repeated = [name for name in query if len(query.getlist(name)) > 1]
+    if repeated:
+        raise serializers.ValidationError({name: ["is given more than once"] for name in repeated})
+    metadata = {name.removeprefix(METADATA): str(query[name]) for name in query if name.startswith(METADATA)}
+    rest = {name: query[name] for name in query if name not in PAGING and not name.startswith(METADATA)}
+    serializer = ListQuery(data=rest)
+    serializer.is_valid(raise_exception=True)
+    return TaskFilter(**serializer.validated_data, metadata=metadata)

@@ -1,0 +1,40 @@
+"""What holds for every request: an id to find it again by, and a limit on its body before a byte of it is read."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from notifier.api.errors import Problem, response
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+
+
+class ProblemMiddleware:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("X-Request-ID", "")
+        request_id = given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
+        problem = self._unreadable(request)
+        answer = self._get_response(request) if problem is None else response(problem)
+        answer["X-Request-ID"] = request_id
+        return answer
+
+    def _unreadable(self, request: HttpRequest) -> Problem | None:
+        if not request.path.startswith("/v1/"):
+            return None
+        limit = settings.NOTIFIER_MAX_BODY_BYTES
+        if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+            return Problem(411, "length_required", "Send the body with a Content-Length, not in chunks.")
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if not (length.isascii() and length.isdigit()):
+            return Problem(400, "invalid_request", "Content-Length is not a number.")
+        if int(length) > limit:
+            return Problem(413, "payload_too_large", f"The body is {length} bytes; at most {limit} are accepted.")
+        return None

@@ -1,0 +1,107 @@
+"""Strict JSON (RFC 8259): UTF-8, no NaN, no duplicate names, bounded depth; numbers keep every digit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+import simplejson
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+from notifier.api.errors import Problem, detail
+
+MAX_DEPTH = 64
+
+
+class _Duplicate(ValueError):
+    pass
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Duplicate(next(name for name in names if names.count(name) > 1))
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def loads(raw: bytes) -> Any:
+    """Parse strictly, or raise ``Problem`` (400) with the place and the reason. Decimals keep their digits."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _malformed(f"it is not UTF-8 (byte {error.start})") from None
+    try:
+        value = simplejson.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, use_decimal=True)
+    except _Duplicate as error:
+        raise _malformed(f"the name {str(error)[:80]!r} stands twice in one object", "duplicate_name") from None
+    except RecursionError:
+        raise _too_deep() from None
+    except (ValueError, ArithmeticError) as error:
+        raise _malformed(str(error)) from None
+    _check(value)
+    return value
+
+
+def _check(value: Any) -> None:
+    """Depth, and strings that UTF-8 cannot carry (half of a surrogate pair)."""
+    level, values = 0, [value]
+    while values:
+        level += 1
+        if level > MAX_DEPTH:
+            raise _too_deep()
+        inner: list[Any] = []
+        for item in values:
+            if isinstance(item, dict):
+                inner.extend(item)
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+            elif isinstance(item, str) and not item.isascii():
+                try:
+                    item.encode("utf-8")
+                except UnicodeEncodeError:
+                    raise _malformed("it has half of a surrogate pair, which is not a character") from None
+        values = inner
+
+
+def _malformed(reason: str, code: str = "invalid_json") -> Problem:
+    message = f"The body is not JSON that can be accepted: {reason}."
+    return Problem(400, code, message, [detail("", code, message)])
+
+
+def _too_deep() -> Problem:
+    return _malformed(f"it is nested deeper than {MAX_DEPTH} levels", "too_deep")
+
+
+class StrictJSONParser(BaseParser):
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        value = loads(stream.read())
+        if not isinstance(value, dict):
+            raise _malformed("it is not an object", "invalid_request")
+        return value
+
+
+class AlwaysJSON(BaseContentNegotiation):
+    """Answers JSON whatever Accept says: an error that cannot be read in the asked-for format helps nobody."""
+
+    def select_parser(self, request: Request, parsers: Any) -> BaseParser | None:
+        content_type, _, parameters = (request.content_type or "").partition(";")
+        charset = parameters.lower().replace('"', "").replace(" ", "").partition("charset=")[2]
+        if content_type.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
+            return None
+        return parsers[0]  # type: ignore[no-any-return]  # the one configured in the settings
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type

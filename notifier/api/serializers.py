@@ -1,0 +1,114 @@
+"""What a producer may send, and its translation into a Notification."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+
+from notifier.api import fields
+from notifier.api.errors import Problem, detail
+from notifier.intake import Notification
+from notifier.models.task import BodyFormat
+
+_BODIES = (BodyFormat.JSON.value, BodyFormat.TEXT.value, BodyFormat.BASE64.value)
+_KEY_LIMIT = 255
+# An sf-string (RFC 9651, section 3.3.3), as draft-ietf-httpapi-idempotency-key-header has it.
+_QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
+# W3C Trace Context, section 3.2; all-zero ids are invalid.
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+    """Refuses fields that it does not know, naming each."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        unknown = [name for name in data if name not in self.fields]
+        try:
+            value: dict[str, Any] = super().to_internal_value(data)
+        except serializers.ValidationError as error:
+            raise serializers.ValidationError({**error.detail, **_unknown(unknown)}) from None  # type: ignore[dict-item]  # always a dict for a serializer
+        if unknown:
+            raise serializers.ValidationError(_unknown(unknown))
+        return value
+
+
+def _unknown(names: list[str]) -> dict[str, list[Any]]:
+    return {name[:80]: [serializers.ErrorDetail("is not a field of this request", "unknown_field")] for name in names}
+
+
+class NotifySerializer(StrictSerializer):
+    """The body of POST /v1/notify."""
+
+    partner_id = fields.Text(limit=64, pattern=r"[A-Za-z0-9._-]+", rule="may hold only A-Z a-z 0-9 . _ -")
+    target_url = fields.TargetURL()
+    method = fields.Method(default="POST")
+    headers = fields.Headers(default=dict)
+    body = fields.AnyJSON(required=False)
+    body_text = fields.TextBody(required=False)
+    body_base64 = fields.Base64Body(required=False)
+    idempotency_key = fields.Text(limit=_KEY_LIMIT, required=False)
+    priority = fields.Integer(low=0, high=9, default=5)
+    success_condition = fields.Condition(required=False)
+    deliver_at = fields.Time(required=False)
+    expires_at = fields.Time(required=False)
+    max_attempts = fields.Integer(low=1, high=100, required=False)
+    metadata = fields.Metadata(default=dict)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        given = [name for name in _BODIES if name in attrs]
+        if len(given) > 1:
+            raise serializers.ValidationError(
+                {given[1]: [serializers.ErrorDetail(f"cannot be given beside {given[0]}", "more_than_one_body")]}
+            )
+        return attrs
+
+
+def notification(data: Mapping[str, Any], *, key_header: str | None, traceparent: str | None) -> Notification:
+    """The well-formed notification, or ``Problem`` (400)."""
+    serializer = NotifySerializer(data=data)
+    serializer.is_valid(raise_exception=True)
+    attrs: dict[str, Any] = dict(serializer.validated_data)
+    body_format = next((name for name in _BODIES if name in attrs), None)
+    body = None if body_format is None else attrs.pop(body_format)
+    content_type = next((value for name, value in attrs["headers"].items() if name.lower() == "content-type"), None)
+    if content_type is None and body_format == BodyFormat.JSON:
+        content_type = "application/json"
+    attrs["idempotency_key"] = _one_key(attrs.get("idempotency_key"), _header_key(key_header))
+    return Notification(
+        **{("target" if name == "target_url" else name): value for name, value in attrs.items()},
+        body=body,
+        body_format=body_format,
+        content_type=content_type,
+        traceparent=traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None,
+    )
+
+
+def _header_key(header: str | None) -> str | None:
+    if header is None:
+        return None
+    text = header.strip()
+    if text.startswith('"'):
+        quoted = _QUOTED.fullmatch(text)
+        if quoted is None:
+            raise _bad_key("is not a quoted string as RFC 9651 has it")
+        text = re.sub(r"\\(.)", r"\1", quoted[1])
+    if not 1 <= len(text) <= _KEY_LIMIT:
+        raise _bad_key(f"must be 1 to {_KEY_LIMIT} characters")
+    if not text.isascii() or not text.isprintable():
+        raise _bad_key("must be printable ASCII; send other characters in the body's idempotency_key")
+    return text
+
+
+def _bad_key(reason: str) -> Problem:
+    message = f"The header Idempotency-Key {reason}."
+    return Problem(400, "invalid_request", message, [detail("Idempotency-Key", "invalid", message)])
+
+
+def _one_key(in_body: str | None, in_header: str | None) -> str | None:
+    if in_body is not None and in_header is not None and in_body != in_header:
+        message = "The header Idempotency-Key and the field idempotency_key differ."
+        raise Problem(400, "idempotency_key_mismatch", message, [detail("idempotency_key", "mismatch", message)])
+    return in_header if in_body is None else in_body

@@ -1,0 +1,149 @@
+"""The endpoints: thin; rules and writes live in intake, lifecycle and selectors."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from notifier import clock, intake, lifecycle, selectors
+from notifier.api import representation, schema
+from notifier.api.auth import require_partner
+from notifier.api.errors import Problem, detail
+from notifier.api.list_query import task_filter
+from notifier.api.pagination import NewestFirst
+from notifier.api.serializers import NotifySerializer, StrictSerializer, notification
+from notifier.models import NotificationTask, Scope
+from notifier.wake import publisher
+
+Scopes = ClassVar[dict[str, tuple[Scope, ...]]]
+
+
+def _task(request: Request, task_id: str) -> NotificationTask:
+    """The task, or 404 where there is none or the key may not see it."""
+    try:
+        wanted = uuid.UUID(task_id)
+    except ValueError:
+        wanted = None
+    task = None if wanted is None or str(wanted) != task_id.lower() else selectors.find_task(request.auth, wanted)
+    if task is None:
+        raise Problem(404, "task_not_found", f"There is no task {task_id[:64]!r} that this key may see.")
+    return task
+
+
+class NotifyView(APIView):
+    scopes: Scopes = {"POST": (Scope.WRITE,), "GET": (Scope.READ,)}
+
+    @extend_schema(
+        request=NotifySerializer,
+        parameters=[OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)],
+        responses={202: schema.Accepted, 200: schema.Accepted, **schema.problems(400, 401, 403, 411, 413, 415, 422, 503)},
+        operation_id="notify",
+    )
+    def post(self, request: Request) -> Response:
+        """Accept a notification. 202 means that it is on disk."""
+        wanted = notification(
+            request.data,
+            key_header=request.headers.get("Idempotency-Key"),
+            traceparent=request.headers.get("Traceparent"),
+        )
+        require_partner(request.auth, wanted.partner_id)
+        try:
+            accepted = intake.accept(wanted, key=request.auth)
+        except intake.Refused as refused:
+            details = [detail(refused.field, refused.code, refused.message)]
+            raise Problem(422, refused.code, refused.message, details) from None
+        headers = {"Location": f"/v1/notify/{accepted.task.task_id}"}
+        if accepted.replay:
+            headers["Idempotency-Replayed"] = "true"
+        document = representation.accepted(accepted.task, replay=accepted.replay)
+        return Response(document, status=200 if accepted.replay else 202, headers=headers)
+
+    @extend_schema(
+        parameters=schema.LIST_PARAMETERS,
+        responses={200: schema.TaskPage, **schema.problems(400, 401, 403, 503)},
+        operation_id="list_notifications",
+    )
+    def get(self, request: Request) -> Response:
+        """Tasks, newest first."""
+        wanted = task_filter(request.query_params)
+        if wanted.partner_id is not None:
+            require_partner(request.auth, wanted.partner_id)
+        paginator = NewestFirst()
+        tasks = selectors.list_tasks(request.auth, wanted).defer("headers", "body", "fingerprint")
+        page = paginator.paginate_queryset(tasks, request, view=self) or []
+        return Response(
+            {
+                "results": [representation.summary(task) for task in page],
+                "next": paginator.get_next_link(),
+                "previous": paginator.get_previous_link(),
+            }
+        )
+
+
+class TaskView(APIView):
+    scopes: Scopes = {"GET": (Scope.READ,)}
+
+    @extend_schema(
+        request=None,
+        responses={200: schema.Task, **schema.problems(401, 403, 404, 503)},
+        operation_id="read_notification",
+    )
+    def get(self, request: Request, task_id: str) -> Response:
+        """One task: what was asked, where it stands, and its last attempt."""
+        return Response(representation.task_document(_task(request, task_id)))
+
+
+class AttemptsView(APIView):
+    scopes: Scopes = {"GET": (Scope.READ,)}
+
+    @extend_schema(
+        request=None,
+        responses={200: schema.Attempts, **schema.problems(401, 403, 404, 503)},
+        operation_id="read_attempts",
+    )
+    def get(self, request: Request, task_id: str) -> Response:
+        """All attempts of a task, oldest first."""
+        rows = selectors.attempts(_task(request, task_id))
+        return Response({"results": [representation.attempt(row) for row in rows]})
+
+
+class CancelView(APIView):
+    scopes: Scopes = {"POST": (Scope.WRITE, Scope.OPERATE)}
+
+    @extend_schema(
+        request=None,
+        responses={200: schema.Task, **schema.problems(400, 401, 403, 404, 409, 503)},
+        operation_id="cancel_notification",
+    )
+    def post(self, request: Request, task_id: str) -> Response:
+        """Stop a task that has not finished; an attempt in flight is still recorded."""
+        StrictSerializer(data=request.data).is_valid(raise_exception=True)
+        task = _task(request, task_id)
+        if Scope.OPERATE not in request.auth.scopes and task.created_by_id != request.auth.pk:
+            raise Problem(403, "not_own_task", "Only the key that made the task, or one with notify:operate, may cancel it.")
+        if not lifecycle.cancel(task, now=clock.now()):
+            raise Problem(409, "already_finished", f"Task {task_id} was finished already; nothing was changed.")
+        return Response(representation.task_document(_task(request, task_id)))
+
+
+class RequeueView(APIView):
+    scopes: Scopes = {"POST": (Scope.OPERATE,)}
+
+    @extend_schema(
+        request=None,
+        responses={200: schema.Task, **schema.problems(400, 401, 403, 404, 409, 503)},
+        operation_id="requeue_notification",
+    )
+    def post(self, request: Request, task_id: str) -> Response:
+        """Make a dead or failed task due now, with a fresh budget of attempts."""
+        StrictSerializer(data=request.data).is_valid(raise_exception=True)
+        task = _task(request, task_id)
+        if not lifecycle.requeue(task, now=clock.now()):
+            raise Problem(409, "not_requeueable", f"Task {task_id} is {task.status}; only dead and failed ones can be requeued.")
+        publisher.wake([task.partner.partner_id])
+        return Response(representation.task_document(_task(request, task_id)))

@@ -1,0 +1,52 @@
+"""API keys: made, found again by their hash, revoked. The plain key exists once, in the answer to its making."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+
+from notifier.models import ApiKey
+
+MARK = "ntf_"
+PREFIX_LENGTH = 12
+# A key's last use is written at most this often.
+LAST_USE_STEP = timedelta(minutes=1)
+
+
+def create(*, name: str, scopes: Sequence[str], partners: Sequence[str] = (), plain: str | None = None) -> tuple[ApiKey, str]:
+    """Make a key; returns its row and its plain text, which cannot be had again."""
+    plain = plain or f"{MARK}{secrets.token_urlsafe(32)}"
+    key = ApiKey.objects.create(
+        name=name, prefix=plain[:PREFIX_LENGTH], hash=_hash(plain), scopes=list(scopes), partners=list(partners)
+    )
+    return key, plain
+
+
+def find(plain: str) -> ApiKey | None:
+    """The key of this plain text, or None where there is none or it was revoked."""
+    key = ApiKey.objects.filter(prefix=plain[:PREFIX_LENGTH]).first()
+    if key is None or not hmac.compare_digest(key.hash, _hash(plain)) or key.revoked_at is not None:
+        return None
+    return key
+
+
+def touch(key: ApiKey, *, now: datetime) -> None:
+    """Note that the key was used now, at most once a minute."""
+    if key.last_used_at is None or key.last_used_at < now - LAST_USE_STEP:
+        stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=now - LAST_USE_STEP)
+        ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+
+
+def revoke(key: ApiKey, *, now: datetime) -> bool:
+    """Refuse the key from now on; False where it was revoked already."""
+    return ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now) == 1
+
+
+def _hash(plain: str) -> str:
+    # The key is 256 random bits, so a fast hash is enough: there is nothing to guess.
+    return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,182 @@
+"""Accept a notification: check it against its partner, deduplicate, insert, wake. 202 is promised only after this."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import uuid_utils.compat as uuid7s
+from django.db import IntegrityError, OperationalError, transaction
+from prometheus_client import Counter
+
+from notifier import clock, lifecycle, sealing
+from notifier.models import ApiKey, NotificationTask, Partner
+from notifier.models.task import HIGHEST_PRIORITY
+from notifier.partners import Directory
+from notifier.policy import condition, destination, header_rules, idempotency
+from notifier.transactions import TRIES, atomically, is_conflict
+from notifier.wake import publisher
+
+logger = logging.getLogger(__name__)
+
+MAX_DELIVER_AHEAD = timedelta(days=366)
+
+accepted_total = Counter("notifier_accepted", "Notifications accepted (answered 202)")
+partners = Directory()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """What a producer asks for, well formed; header values and body may hold secrets, so it has no repr of them."""
+
+    partner_id: str
+    target: destination.Target
+    method: str = "POST"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    body_format: str | None = None
+    content_type: str | None = None
+    idempotency_key: str | None = None
+    priority: int = 5
+    success_condition: str | None = None
+    deliver_at: datetime | None = None
+    expires_at: datetime | None = None
+    max_attempts: int | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    traceparent: str | None = None
+
+
+class Refused(Exception):
+    """Well formed, but it cannot be accepted as things stand. Nothing was stored."""
+
+    def __init__(self, code: str, field_name: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.field = field_name
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The stored task, and whether it was there before under the same idempotency key."""
+
+    task: NotificationTask
+    replay: bool
+
+
+def accept(notification: Notification, *, key: ApiKey | None) -> Accepted:
+    """Store the notification and wake its partner; it is committed when this returns.
+
+    The same request under the same idempotency key gets the task that exists. Raises ``Refused``. The broker is not
+    asked for anything here: a wake that cannot be published is made up for by the sweep.
+    """
+    partner = partners.by_id([notification.partner_id]).get(notification.partner_id)
+    if partner is None:
+        raise Refused("unknown_partner", "partner_id", f"There is no partner {notification.partner_id!r}.")
+    if not partner.enabled:
+        raise Refused("partner_disabled", "partner_id", f"Partner {partner.partner_id!r} is disabled.")
+    now = clock.now()
+    _check(notification, partner, now)
+    task = _build(notification, partner, key, now)
+    accepted = _store(task)
+    if not accepted.replay:
+        accepted_total.inc()
+        if task.next_attempt_at is not None and task.next_attempt_at <= now:
+            publisher.wake([partner.partner_id])
+    return accepted
+
+
+def _check(notification: Notification, partner: Partner, now: datetime) -> None:
+    where = notification.target
+    if not destination.host_allowed(where, partner.allow_hosts):
+        raise Refused(
+            "host_not_allowed",
+            "target_url",
+            f"Partner {partner.partner_id!r} may not be reached at {where.host} port {where.port}; "
+            "its allow_hosts do not name it.",
+        )
+    if where.address is not None:
+        reason = destination.forbidden_address(where.address, partner.allow_private_cidrs)
+        if reason is not None:
+            raise Refused("address_not_allowed", "target_url", f"{where.host} may not be connected to: {reason}.")
+    for name, value in notification.headers.items():
+        if unknown := header_rules.secrets_named(value):
+            raise Refused("unknown_secret", "headers", f"Header {name} names a secret {unknown[0]!r} that does not exist.")
+    if notification.deliver_at is not None and notification.deliver_at > now + MAX_DELIVER_AHEAD:
+        raise Refused("deliver_at_too_far", "deliver_at", "deliver_at is more than a year ahead.")
+    if notification.expires_at is not None and notification.expires_at <= max(notification.deliver_at or now, now):
+        raise Refused("expires_too_early", "expires_at", "expires_at is not after now and deliver_at.")
+
+
+def _build(notification: Notification, partner: Partner, key: ApiKey | None, now: datetime) -> NotificationTask:
+    due = max(notification.deliver_at or now, now)
+    milliseconds = int(now.timestamp() * 1000)
+    return NotificationTask(
+        task_id=uuid7s.uuid7(timestamp=milliseconds // 1000, nanos=milliseconds % 1000 * 1_000_000),
+        partner=partner,
+        created_by_id=None if key is None else key.pk,
+        target_url=notification.target.url,
+        http_method=notification.method,
+        headers=sealing.seal_headers(notification.headers),
+        body=notification.body,
+        body_format=notification.body_format,
+        content_type=notification.content_type,
+        metadata=dict(notification.metadata),
+        success_condition=notification.success_condition,
+        traceparent=notification.traceparent,
+        idempotency_key=notification.idempotency_key,
+        fingerprint=idempotency.fingerprint(
+            method=notification.method,
+            url=notification.target.url,
+            headers=notification.headers,
+            body=notification.body,
+            success_condition=notification.success_condition,
+            deliver_at=notification.deliver_at,
+        ),
+        rank=HIGHEST_PRIORITY - notification.priority,
+        next_attempt_at=due,
+        expires_at=notification.expires_at or due + timedelta(hours=partner.max_age_hours),
+        max_attempts=notification.max_attempts or partner.max_attempts,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _store(task: NotificationTask) -> Accepted:
+    """Insert, or find the task that has the key. Two at the same instant: the unique index lets one in."""
+    for tries_left in reversed(range(TRIES)):
+        try:
+            if task.metadata:
+                atomically(lambda: lifecycle.accept(task))
+            else:
+                lifecycle.accept(task)
+            return Accepted(task, replay=False)
+        except IntegrityError:
+            if task.idempotency_key is None:
+                raise
+            existing = (
+                NotificationTask.objects.filter(partner=task.partner, idempotency_key=task.idempotency_key)
+                .select_related("partner")
+                .defer("body")
+                .first()
+            )
+            # None: whoever held the key rolled back meanwhile, or the task was pruned; the key is free again.
+            if existing is not None:
+                return _replay(existing, task)
+        except OperationalError as error:
+            # A duplicate key whose owner rolls back shows as a deadlock to one of those who waited for it.
+            if not tries_left or not is_conflict(error) or transaction.get_connection().in_atomic_block:
+                raise
+    raise Refused("idempotency_key_contended", "idempotency_key", "The idempotency key is being written; try again.")
+
+
+def _replay(existing: NotificationTask, task: NotificationTask) -> Accepted:
+    if existing.fingerprint != task.fingerprint:
+        raise Refused(
+            "idempotency_key_reused",
+            "idempotency_key",
+            f"This idempotency key belongs to task {existing.task_id}, which is a different request.",
+        )
+    return Accepted(existing, replay=True)

@@ -1,0 +1,25 @@
+"""Every change of a task's status, one function a transition; docs/states.md has the table.
+
+Each names the state it expects in its WHERE clause and answers with what it moved, so that of two who want
+the same task one wins and the other knows it lost.
+"""
+
+from notifier.lifecycle.accept import accept
+from notifier.lifecycle.claim import Claim, claim, give_back, lock_partners
+from notifier.lifecycle.end import cancel, expire
+from notifier.lifecycle.record import Result, record, release_expired
+from notifier.lifecycle.requeue import requeue
+
+__all__ = [
+    "Claim",
+    "Result",
+    "accept",
+    "cancel",
+    "claim",
+    "expire",
+    "give_back",
+    "lock_partners",
+    "record",
+    "release_expired",
+    "requeue",
+]

@@ -1,0 +1,195 @@
+"""running → succeeded, failed, dead (record, release_expired); failed → succeeded by a late success."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, assert_never
+
+from notifier.lifecycle.rowwise import update_rows
+from notifier.models import AttemptStatus, NotificationAttempt, NotificationTask, Status
+from notifier.policy.exchange import FailureKind, Timing
+from notifier.policy.retry import Dead, DeadReason, Decision, RetryAt, Succeeded
+
+MAX_MESSAGE = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one attempt came to, ready to be written: everything in it is redacted and bounded."""
+
+    task_key: int
+    attempt_no: int
+    lease_token: uuid.UUID
+    decision: Decision
+    attempt_status: AttemptStatus
+    http_status_code: int | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    timing: Timing | None = None
+    remote_ip: str | None = None
+    response_headers: list[list[str]] = field(default_factory=list)
+    response_body: str = ""
+
+
+def record(results: Sequence[Result], *, now: datetime) -> set[int]:
+    """Write what came back: tasks moved on where the lease still holds, and every attempt. Returns the keys moved.
+
+    To be called in a transaction. A result whose lease was lost does not move its task, with one exception: a success
+    closes a failed task that nobody has claimed since. A crash before the commit leaves running rows, which
+    ``release_expired`` closes; the partner may then get the same request again.
+    """
+    if not results:
+        return set()
+    by_key = {result.task_key: result for result in results}
+    if len(by_key) != len(results):
+        raise ValueError("two results for one task in one batch")
+    locked = NotificationTask.objects.filter(pk__in=by_key).order_by("pk").select_for_update()
+    states = {row["id"]: row for row in locked.values("id", "status", "lease_token", "attempt_count", "last_attempt_no")}
+    holders, late = [], []
+    for result in results:
+        state = states.get(result.task_key)
+        if state is None:
+            continue  # pruned meanwhile: nothing is left to write to
+        holds = state["status"] == Status.RUNNING and state["lease_token"] == result.lease_token
+        (holders if holds else late).append(result)
+    moved = _move(holders, now) | _move([result for result in late if _closes(result, states[result.task_key])], now)
+    _summarise([r for r in late if r.task_key not in moved and _is_newest(r, states[r.task_key])], now)
+    NotificationAttempt.objects.bulk_create([_attempt(result, now) for result in holders])
+    for result in late:
+        _insert_or_complete(result, now)
+    return moved
+
+
+def _closes(result: Result, state: dict[str, Any]) -> bool:
+    """Whether a late result closes its task: a success, and the task waits unclaimed since this attempt."""
+    return (
+        isinstance(result.decision, Succeeded)
+        and state["status"] == Status.FAILED
+        and state["attempt_count"] == result.attempt_no
+    )
+
+
+def _is_newest(result: Result, state: dict[str, Any]) -> bool:
+    return state["last_attempt_no"] is None or state["last_attempt_no"] <= result.attempt_no
+
+
+def _move(results: Sequence[Result], now: datetime) -> set[int]:
+    if not results:
+        return set()
+    count = update_rows(NotificationTask, [_moved(result, now) | _summary(result, now) for result in results])
+    if count != len(results):
+        raise RuntimeError(f"moved {count} locked tasks instead of {len(results)}")
+    return {result.task_key for result in results}
+
+
+def _summarise(results: Sequence[Result], now: datetime) -> None:
+    if results:
+        update_rows(NotificationTask, [_summary(result, now) for result in results])
+
+
+def _moved(result: Result, now: datetime) -> dict[str, Any]:
+    row: dict[str, Any] = {"lease_token": None, "lease_expires_at": None, "updated_at": now}
+    decision = result.decision
+    match decision:
+        case Succeeded():
+            return row | {"status": Status.SUCCEEDED, "dead_reason": None, "next_attempt_at": None, "finished_at": now}
+        case RetryAt(at):
+            return row | {"status": Status.FAILED, "dead_reason": None, "next_attempt_at": at, "finished_at": None}
+        case Dead(reason):
+            return row | {
+                "status": Status.DEAD, "dead_reason": reason.value, "next_attempt_at": None, "finished_at": now,
+            }  # fmt: skip
+        case _:
+            assert_never(decision)
+
+
+def _summary(result: Result, now: datetime) -> dict[str, Any]:
+    return {
+        "id": result.task_key,
+        "last_attempt_no": result.attempt_no,
+        "last_attempt_status": result.attempt_status.value,
+        "last_http_status_code": result.http_status_code,
+        "last_error_code": result.error_code,
+        "last_error_message": _message(result),
+        "last_latency_ms": result.timing and result.timing.total_ms,
+        "last_attempt_at": now,
+    }
+
+
+def _message(result: Result) -> str | None:
+    return None if result.error_message is None else result.error_message[:MAX_MESSAGE]
+
+
+def _facts(result: Result) -> dict[str, Any]:
+    timing = result.timing
+    return {
+        "status": result.attempt_status,
+        "http_status_code": result.http_status_code,
+        "error_code": result.error_code,
+        "error_message": _message(result),
+        "latency_ms": timing and timing.total_ms,
+        "dns_ms": timing and timing.dns_ms,
+        "connect_ms": timing and timing.connect_ms,
+        "tls_ms": timing and timing.tls_ms,
+        "ttfb_ms": timing and timing.ttfb_ms,
+        "remote_ip": result.remote_ip,
+        "response_headers": result.response_headers,
+        "response_body": result.response_body,
+    }
+
+
+def _attempt(result: Result, now: datetime) -> NotificationAttempt:
+    return NotificationAttempt(
+        task_id=result.task_key, attempt_no=result.attempt_no, created_at=now, **_facts(result)
+    )
+
+
+def _insert_or_complete(result: Result, now: datetime) -> None:
+    """A late result: the sweep may have written its attempt as lost, which this completes with what is known now."""
+    lost = NotificationAttempt.objects.filter(
+        task_id=result.task_key, attempt_no=result.attempt_no, status=AttemptStatus.LEASE_EXPIRED
+    )
+    if not lost.update(**_facts(result)):
+        NotificationAttempt.objects.get_or_create(
+            task_id=result.task_key, attempt_no=result.attempt_no, defaults={**_facts(result), "created_at": now}
+        )
+
+
+def release_expired(*, now: datetime, limit: int) -> list[int]:
+    """Close leases that ran out, at most ``limit``: the attempt is written as ``lease_expired``, outcome unknown.
+
+    To be called in a transaction. The task is due again at once (the partner is not to blame), or dead (exhausted)
+    where that was its last attempt. Returns the partner keys of the tasks that wait again.
+    """
+    keys = list(
+        NotificationTask.objects.filter(lease_expires_at__lte=now)
+        .order_by("lease_expires_at")
+        .values_list("pk", flat=True)[:limit]
+    )
+    locked = NotificationTask.objects.filter(pk__in=keys).order_by("pk").select_for_update()
+    results, partners = [], []
+    for task in locked.only(
+        "partner_id", "status", "lease_token", "lease_expires_at", "attempt_count", "attempts_before_requeue",
+        "max_attempts",
+    ):  # fmt: skip
+        if task.lease_token is None or task.lease_expires_at is None or task.lease_expires_at > now:
+            continue  # recorded or given back since it was read
+        exhausted = task.attempt_count - task.attempts_before_requeue >= task.max_attempts
+        results.append(
+            Result(
+                task_key=task.pk,
+                attempt_no=task.attempt_count,
+                lease_token=task.lease_token,
+                decision=Dead(DeadReason.EXHAUSTED) if exhausted else RetryAt(now),
+                attempt_status=AttemptStatus.LEASE_EXPIRED,
+                error_code=FailureKind.LEASE_EXPIRED.value,
+                error_message="The worker was lost before it could tell how the attempt ended.",
+            )
+        )
+        if not exhausted:
+            partners.append(task.partner_id)
+    record(results, now=now)
+    return partners

@@ -1,0 +1,21 @@
+"""The tables, one noun a file."""
+
+from notifier.models.api_key import ApiKey, Scope
+from notifier.models.attempt import AttemptStatus, NotificationAttempt
+from notifier.models.label import NotificationLabel
+from notifier.models.partner import Partner, PartnerState
+from notifier.models.sweep import SweepState
+from notifier.models.task import NotificationTask, Status
+
+__all__ = [
+    "ApiKey",
+    "AttemptStatus",
+    "NotificationAttempt",
+    "NotificationLabel",
+    "NotificationTask",
+    "Partner",
+    "PartnerState",
+    "Scope",
+    "Status",
+    "SweepState",
+]

@@ -1,0 +1,149 @@
+"""A notification task: one HTTP request that must arrive. The row is the truth."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from notifier.models.api_key import ApiKey
+from notifier.models.fields import ExactCharField
+from notifier.models.partner import Partner
+from notifier.policy import retry
+
+HIGHEST_PRIORITY = 9
+
+
+class Status(models.TextChoices):
+    PENDING = "pending"  # not tried since it was accepted or requeued
+    RUNNING = "running"  # leased by a worker, which sends it or has been lost
+    FAILED = "failed"  # tried, waits for its next attempt
+    SUCCEEDED = "succeeded"  # the end: the success condition was met
+    DEAD = "dead"  # the end: see dead_reason; a person may requeue it
+
+
+WAITING = (Status.PENDING, Status.FAILED)
+UNFINISHED = (Status.PENDING, Status.FAILED, Status.RUNNING)
+FINISHED = (Status.SUCCEEDED, Status.DEAD)
+
+
+class BodyFormat(models.TextChoices):
+    """The field in which the producer gave the body, and in which it is shown again."""
+
+    JSON = "body"
+    TEXT = "body_text"
+    BASE64 = "body_base64"
+
+
+class DeadReason(models.TextChoices):
+    EXHAUSTED = retry.DeadReason.EXHAUSTED.value
+    REJECTED = retry.DeadReason.REJECTED.value
+    EXPIRED = retry.DeadReason.EXPIRED.value
+    CANCELLED = retry.DeadReason.CANCELLED.value
+    BLOCKED = retry.DeadReason.BLOCKED.value
+
+
+class NotificationTask(models.Model):
+    """Status changes only in ``notifier.lifecycle``; the request itself never changes."""
+
+    id = models.BigAutoField(primary_key=True)
+    # UUIDv7, made at accept from the same time as created_at: newest first is task_id descending.
+    task_id = models.UUIDField(unique=True, editable=False)
+    partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="tasks", db_index=False)
+    created_by = models.ForeignKey(
+        ApiKey, on_delete=models.DO_NOTHING, null=True, db_constraint=False, db_index=False, related_name="+"
+    )
+
+    target_url = models.CharField(max_length=2048)
+    http_method = models.CharField(max_length=8)
+    # name → value, or name → {"sealed": token} for a sensitive one
+    headers = models.JSONField(default=dict)
+    body = models.BinaryField(null=True)
+    body_format = models.CharField(max_length=11, choices=BodyFormat, null=True)
+    content_type = models.CharField(max_length=255, null=True)
+    metadata = models.JSONField(default=dict)
+    success_condition = models.CharField(max_length=1024, null=True)
+    traceparent = models.CharField(max_length=55, null=True)
+    idempotency_key = ExactCharField(max_length=255, null=True)
+    fingerprint = models.CharField(max_length=64)
+
+    status = models.CharField(max_length=9, choices=Status, default=Status.PENDING)
+    dead_reason = models.CharField(max_length=9, choices=DeadReason, null=True, default=None)
+    # 9 − priority. Ascending, so that one index range yields higher priorities first and older due times first.
+    rank = models.PositiveSmallIntegerField()
+    # Set only while the task waits, so that finished tasks leave the index that claims read.
+    next_attempt_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    max_attempts = models.PositiveSmallIntegerField()
+    # Claims so far; the running attempt counts. A claim that was given back unsent does not.
+    attempt_count = models.PositiveIntegerField(default=0)
+    # attempt_count at the last requeue: the budget of attempts starts again there, their numbers go on.
+    attempts_before_requeue = models.PositiveIntegerField(default=0)
+    lease_token = models.UUIDField(null=True, default=None)
+    lease_expires_at = models.DateTimeField(null=True, default=None)
+
+    last_attempt_no = models.PositiveIntegerField(null=True, default=None)
+    last_attempt_status = models.CharField(max_length=13, null=True, default=None)
+    last_http_status_code = models.PositiveSmallIntegerField(null=True, default=None)
+    last_error_code = models.CharField(max_length=64, null=True, default=None)
+    last_error_message = models.CharField(max_length=500, null=True, default=None)
+    last_latency_ms = models.FloatField(null=True, default=None)
+    last_attempt_at = models.DateTimeField(null=True, default=None)
+
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, default=None)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(name="task_idempotency", fields=("partner", "idempotency_key")),
+            models.CheckConstraint(
+                name="task_waiting_has_due_time",
+                condition=Q(status__in=WAITING, next_attempt_at__isnull=False)
+                | (~Q(status__in=WAITING) & Q(next_attempt_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="task_running_has_lease",
+                condition=Q(status=Status.RUNNING, lease_token__isnull=False, lease_expires_at__isnull=False)
+                | (~Q(status=Status.RUNNING) & Q(lease_token__isnull=True, lease_expires_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="task_finished_has_end",
+                condition=Q(status__in=FINISHED, finished_at__isnull=False)
+                | (~Q(status__in=FINISHED) & Q(finished_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="task_dead_has_reason",
+                condition=Q(status=Status.DEAD, dead_reason__isnull=False)
+                | (~Q(status=Status.DEAD) & Q(dead_reason__isnull=True)),
+            ),
+            models.CheckConstraint(name="task_status_known", condition=Q(status__in=Status.values)),
+            models.CheckConstraint(name="task_key_not_empty", condition=~Q(idempotency_key="")),
+            models.CheckConstraint(
+                name="task_numbers_sane",
+                condition=Q(
+                    rank__lte=HIGHEST_PRIORITY,
+                    max_attempts__gte=1,
+                    max_attempts__lte=retry.MAX_ATTEMPTS,
+                    attempt_count__gte=models.F("attempts_before_requeue"),
+                ),
+            ),
+        )
+        indexes = (
+            # claim, sweep: one range a partner and priority
+            models.Index(name="task_claim", fields=("partner", "rank", "next_attempt_at")),
+            # sweep: expired leases
+            models.Index(name="task_lease", fields=("lease_expires_at",)),
+            # sweep: what is unfinished and past its time; retention: what finished long ago
+            models.Index(name="task_end", fields=("finished_at", "expires_at")),
+            # lists, newest first
+            models.Index(name="task_list_partner", fields=("partner", "task_id")),
+            models.Index(name="task_list_status", fields=("status", "task_id")),
+            models.Index(name="task_list_dead", fields=("dead_reason", "task_id")),
+        )
+
+    def __str__(self) -> str:
+        return str(self.task_id)
+
+    @property
+    def priority(self) -> int:
+        return HIGHEST_PRIORITY - self.rank

@@ -1,0 +1,153 @@
+"""Partners: validation of everything about them, whoever writes it, and a short-lived copy for those who ask often."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import threading
+import time
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+
+from notifier.models import Partner
+from notifier.policy import condition, destination, header_rules, retry
+from notifier.policy.header_rules import HeaderError
+
+PARTNER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+MAX_SCHEDULE_STEPS = 100
+MAX_LIST_ENTRIES = 200
+
+
+def validate(partner: Partner) -> None:
+    """Raise ``ValidationError`` with a sentence for each field that cannot be used."""
+    errors: dict[str, list[str]] = {}
+
+    def refuse(field: str, sentence: str) -> None:
+        errors.setdefault(field, []).append(sentence)
+
+    if not PARTNER_ID.fullmatch(str(partner.partner_id)):
+        refuse("partner_id", "must be 1 to 64 of the characters A-Z a-z 0-9 . _ -")
+    _numbers(partner, refuse)
+    _destinations(partner, refuse)
+    _retry(partner, refuse)
+    _judging(partner, refuse)
+    if errors:
+        raise ValidationError(errors)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value  # noqa: PLR0124 - NaN
+
+
+def _numbers(partner: Partner, refuse: Any) -> None:
+    longest = settings.NOTIFIER_MAX_TIMEOUT_SECONDS
+    limits: dict[str, tuple[float, float]] = {
+        "connect_timeout_seconds": (0.01, longest),
+        "timeout_seconds": (0.01, longest),
+        "retry_base_seconds": (0, retry.MAX_DELAY_SECONDS),
+        "retry_factor": (1, 100),
+        "retry_max_seconds": (0, retry.MAX_DELAY_SECONDS),
+        "max_attempts": (1, retry.MAX_ATTEMPTS),
+        "max_age_hours": (0.001, 24 * 366),
+        "rate_per_second": (0.001, 1_000_000),
+        "burst": (1, 1_000_000),
+        "max_concurrency": (1, 1_000_000),
+    }
+    for field, (low, high) in limits.items():
+        value = getattr(partner, field)
+        if value is None and field in ("rate_per_second", "burst", "max_concurrency"):
+            continue
+        whole = field in ("max_attempts", "burst", "max_concurrency")
+        if not _number(value) or (whole and not isinstance(value, int)):
+            refuse(field, "must be a whole number" if whole else "must be a number")
+        elif not low <= value <= high:
+            refuse(field, f"must be between {low:g} and {high:g}")
+    if partner.burst is not None and partner.rate_per_second is None:
+        refuse("burst", "needs rate_per_second beside it")
+
+
+def _strings(partner: Partner, field: str, refuse: Any) -> list[str]:
+    value = getattr(partner, field)
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        refuse(field, "must be a list of strings")
+        return []
+    if len(value) > MAX_LIST_ENTRIES:
+        refuse(field, f"must have at most {MAX_LIST_ENTRIES} entries")
+    return value
+
+
+def _destinations(partner: Partner, refuse: Any) -> None:
+    for entry in _strings(partner, "allow_hosts", refuse):
+        try:
+            destination.check_allow_entry(entry)
+        except ValueError as error:
+            refuse("allow_hosts", str(error))
+    for block in _strings(partner, "allow_private_cidrs", refuse):
+        try:
+            ipaddress.ip_network(block)
+        except ValueError as error:
+            refuse("allow_private_cidrs", f"{block!r} is not an address range like 10.1.0.0/16: {error}")
+    try:
+        header_rules.check(partner.headers)
+    except HeaderError as error:
+        refuse("headers", str(error))
+
+
+def _retry(partner: Partner, refuse: Any) -> None:
+    if partner.retry_jitter not in retry.Jitter:
+        refuse("retry_jitter", "must be full or none")
+    schedule = partner.retry_schedule
+    if schedule is None:
+        return
+    if not isinstance(schedule, list) or not 1 <= len(schedule) <= MAX_SCHEDULE_STEPS:
+        refuse("retry_schedule", f"must be a list of 1 to {MAX_SCHEDULE_STEPS} waits in seconds")
+    elif not all(_number(step) and 0 <= step <= retry.MAX_DELAY_SECONDS for step in schedule):
+        refuse("retry_schedule", f"must hold seconds between 0 and {retry.MAX_DELAY_SECONDS:g}")
+
+
+def _judging(partner: Partner, refuse: Any) -> None:
+    statuses = partner.permanent_statuses
+    if not isinstance(statuses, list) or not all(
+        isinstance(status, int) and not isinstance(status, bool) and 100 <= status <= 599 for status in statuses
+    ):
+        refuse("permanent_statuses", "must be a list of status codes between 100 and 599")
+    try:
+        condition.check(str(partner.success_condition))
+    except condition.ConditionError as error:
+        refuse("success_condition", f"cannot be used: {error}")
+
+
+class Directory:
+    """Partners by partner_id or key, read at most once in ``max_age_seconds``: a change takes effect within that.
+
+    Safe for threads. A partner that does not exist is asked for again each time.
+    """
+
+    def __init__(self, *, max_age_seconds: float = 1.0) -> None:
+        self._max_age = max_age_seconds
+        self._lock = threading.Lock()
+        self._by_id: dict[str, tuple[float, Partner]] = {}
+        self._by_key: dict[int, tuple[float, Partner]] = {}
+
+    def by_id(self, partner_ids: Iterable[str]) -> dict[str, Partner]:
+        return self._get(self._by_id, set(partner_ids), "partner_id")
+
+    def by_key(self, keys: Iterable[int]) -> dict[int, Partner]:
+        return self._get(self._by_key, set(keys), "pk")
+
+    def _get(self, cache: dict[Any, tuple[float, Partner]], wanted: Collection[Any], column: str) -> dict[Any, Partner]:
+        oldest = time.monotonic() - self._max_age
+        with self._lock:
+            found = {key: cache[key][1] for key in wanted if key in cache and cache[key][0] >= oldest}
+        missing = [key for key in wanted if key not in found]
+        if missing:
+            read_at = time.monotonic()
+            partners = list(Partner.objects.filter(**{f"{column}__in": missing}))
+            with self._lock:
+                for partner in partners:
+                    self._by_id[partner.partner_id] = self._by_key[partner.pk] = (read_at, partner)
+            found |= {getattr(partner, column): partner for partner in partners}
+        return found

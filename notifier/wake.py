@@ -1,0 +1,89 @@
+"""The only sender of Celery messages: "these partners have work". A lost or doubled message changes when, never whether."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from django.conf import settings
+from prometheus_client import Counter
+
+from config.celery import app
+
+logger = logging.getLogger(__name__)
+
+DISPATCH_TASK = "deliveries.dispatch"
+# While messages go out all the time, one every 20 ms carries all the partners that came meanwhile.
+BUSY_INTERVAL_SECONDS = 0.02
+# After a failure nothing is published for this long: the sweep finds the work.
+PAUSE_SECONDS = 2.0
+# Partners in one message.
+MESSAGE_PARTNERS = 500
+
+failed_publishes = Counter("notifier_wake_failures", "Wakes that could not be published; the sweep made up for them")
+
+
+def send(partner_ids: list[str]) -> None:
+    """Publish one dispatch message, or raise within the broker's socket time-out."""
+    app.send_task(DISPATCH_TASK, args=[partner_ids], queue=settings.NOTIFIER_QUEUE, retry=False, ignore_result=True)
+
+
+class Publisher:
+    """Publishes from a thread of its own, so that no caller ever waits for the broker.
+
+    What cannot be published is dropped: the rows are committed, and the sweep wakes their partners.
+    """
+
+    def __init__(self, send: Callable[[list[str]], None] = send, *, pause_seconds: float = PAUSE_SECONDS) -> None:
+        self._send = send
+        self._pause_seconds = pause_seconds
+        self._partners: set[str] = set()
+        self._condition = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._paused_until = float("-inf")
+        self._failing = False
+
+    def wake(self, partner_ids: Iterable[str]) -> None:
+        """Note that these partners have work; returns at once, raises nothing."""
+        with self._condition:
+            if time.monotonic() < self._paused_until:
+                return
+            self._partners.update(partner_ids)
+            # Started by the first wake, and so in the process that serves, not in the one that forked it.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="wake-publisher", daemon=True)
+                self._thread.start()
+            self._condition.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._partners)
+                partner_ids = sorted(self._partners)
+                self._partners.clear()
+            for start in range(0, len(partner_ids), MESSAGE_PARTNERS):
+                if not self._publish(partner_ids[start : start + MESSAGE_PARTNERS]):
+                    break
+            threading.Event().wait(BUSY_INTERVAL_SECONDS)
+
+    def _publish(self, partner_ids: list[str]) -> bool:
+        try:
+            self._send(partner_ids)
+        except Exception as error:  # noqa: BLE001 - whatever a broker raises, the work is committed and the sweep finds it
+            failed_publishes.inc()
+            if not self._failing:
+                logger.warning("wakes cannot be published (%s); the sweep delivers until they can", type(error).__name__)
+            self._failing = True
+            with self._condition:
+                self._partners.clear()
+                self._paused_until = time.monotonic() + self._pause_seconds
+            return False
+        if self._failing:
+            logger.info("wakes are published again")
+        self._failing = False
+        return True
+
+
+publisher = Publisher()
