@@ -7,6 +7,7 @@ from typing import Any
 
 from celery import Celery
 from celery.app.amqp import AMQP
+from celery.signals import worker_init
 from kombu import Connection
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -14,15 +15,17 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 from django.conf import settings  # after the line above, which names the settings
 
 RECONNECT_MAX_SECONDS = 1.0
+WORKER_SOCKET_SECONDS = 5.0
 
 
 class QuickConnection(Connection):
     """Tries again every second: kombu's default waits up to 30 s between tries after a long outage."""
 
-    def ensure_connection(self, *args: Any, **kwargs: Any) -> Connection:
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> QuickConnection:
         kwargs.setdefault("interval_start", RECONNECT_MAX_SECONDS)
         kwargs.setdefault("interval_max", RECONNECT_MAX_SECONDS)
-        return super().ensure_connection(*args, **kwargs)
+        super().ensure_connection(*args, **kwargs)
+        return self
 
 
 class QuickAMQP(AMQP):
@@ -67,3 +70,12 @@ app.conf.update(
     },
 )
 app.autodiscover_tasks(["deliveries"])
+# By name: the step's module needs Django's apps, which are loaded later.
+app.steps["worker"].add("deliveries.bootstep:DispatcherStep")
+
+
+@worker_init.connect
+def _read_patiently(**kwargs: Any) -> None:
+    """A worker reads with a longer time-out: a busy machine is not a dead broker, and nobody waits for a worker's reads."""
+    options = app.conf.broker_transport_options
+    app.conf.broker_transport_options = {**options, "socket_timeout": WORKER_SOCKET_SECONDS}

@@ -95,7 +95,9 @@ class Environment:
             config = environ.Env.db_url_config(value)
         except (ValueError, environ.ImproperlyConfigured):
             # The value may hold a password, so it is not repeated here.
-            raise ImproperlyConfigured(f"{name} is not a database URL like mysql://user:password@host:port/name.") from None
+            raise ImproperlyConfigured(
+                f"{name} is not a database URL like mysql://user:password@host:port/name."
+            ) from None
         if not config.get("NAME"):
             raise ImproperlyConfigured(f"{name} names no database; it should end in /name.")
         return dict(config)

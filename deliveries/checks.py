@@ -15,7 +15,7 @@ LEASE_MARGIN_SECONDS = 2.0
 @register()
 def lease_outlives_request(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     needed = settings.NOTIFIER_MAX_TIMEOUT_SECONDS + LEASE_MARGIN_SECONDS
-    if settings.NOTIFIER_LEASE_SECONDS >= needed:
+    if needed <= settings.NOTIFIER_LEASE_SECONDS:
         return []
     return [
         Error(

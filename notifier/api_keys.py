@@ -18,7 +18,9 @@ PREFIX_LENGTH = 12
 LAST_USE_STEP = timedelta(minutes=1)
 
 
-def create(*, name: str, scopes: Sequence[str], partners: Sequence[str] = (), plain: str | None = None) -> tuple[ApiKey, str]:
+def create(
+    *, name: str, scopes: Sequence[str], partners: Sequence[str] = (), plain: str | None = None
+) -> tuple[ApiKey, str]:
     """Make a key; returns its row and its plain text, which cannot be had again."""
     plain = plain or f"{MARK}{secrets.token_urlsafe(32)}"
     key = ApiKey.objects.create(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import uuid_utils.compat as uuid7s
+import uuid_utils
 from django.db import IntegrityError, OperationalError, transaction
 from prometheus_client import Counter
 
@@ -15,7 +16,7 @@ from notifier import clock, lifecycle, sealing
 from notifier.models import ApiKey, NotificationTask, Partner
 from notifier.models.task import HIGHEST_PRIORITY
 from notifier.partners import Directory
-from notifier.policy import condition, destination, header_rules, idempotency
+from notifier.policy import destination, header_rules, idempotency
 from notifier.transactions import TRIES, atomically, is_conflict
 from notifier.wake import publisher
 
@@ -103,7 +104,9 @@ def _check(notification: Notification, partner: Partner, now: datetime) -> None:
             raise Refused("address_not_allowed", "target_url", f"{where.host} may not be connected to: {reason}.")
     for name, value in notification.headers.items():
         if unknown := header_rules.secrets_named(value):
-            raise Refused("unknown_secret", "headers", f"Header {name} names a secret {unknown[0]!r} that does not exist.")
+            raise Refused(
+                "unknown_secret", "headers", f"Header {name} names a secret {unknown[0]!r} that does not exist."
+            )
     if notification.deliver_at is not None and notification.deliver_at > now + MAX_DELIVER_AHEAD:
         raise Refused("deliver_at_too_far", "deliver_at", "deliver_at is more than a year ahead.")
     if notification.expires_at is not None and notification.expires_at <= max(notification.deliver_at or now, now):
@@ -112,9 +115,8 @@ def _check(notification: Notification, partner: Partner, now: datetime) -> None:
 
 def _build(notification: Notification, partner: Partner, key: ApiKey | None, now: datetime) -> NotificationTask:
     due = max(notification.deliver_at or now, now)
-    milliseconds = int(now.timestamp() * 1000)
     return NotificationTask(
-        task_id=uuid7s.uuid7(timestamp=milliseconds // 1000, nanos=milliseconds % 1000 * 1_000_000),
+        task_id=_task_id(now),
         partner=partner,
         created_by_id=None if key is None else key.pk,
         target_url=notification.target.url,
@@ -142,6 +144,12 @@ def _build(notification: Notification, partner: Partner, key: ApiKey | None, now
         created_at=now,
         updated_at=now,
     )
+
+
+def _task_id(now: datetime) -> uuid.UUID:
+    """A UUIDv7 (RFC 9562, section 5.7) of that moment."""
+    made = uuid_utils.uuid7(nanoseconds=int(now.timestamp() * 1000) * 1_000_000)
+    return uuid.UUID(int=made.int)
 
 
 def _store(task: NotificationTask) -> Accepted:

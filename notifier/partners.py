@@ -97,7 +97,7 @@ def _destinations(partner: Partner, refuse: Any) -> None:
 
 
 def _retry(partner: Partner, refuse: Any) -> None:
-    if partner.retry_jitter not in retry.Jitter:
+    if partner.retry_jitter not in list(retry.Jitter):
         refuse("retry_jitter", "must be full or none")
     schedule = partner.retry_schedule
     if schedule is None:

@@ -74,7 +74,9 @@ class Publisher:
         except Exception as error:  # noqa: BLE001 - whatever a broker raises, the work is committed and the sweep finds it
             failed_publishes.inc()
             if not self._failing:
-                logger.warning("wakes cannot be published (%s); the sweep delivers until they can", type(error).__name__)
+                logger.warning(
+                    "wakes cannot be published (%s); the sweep delivers until they can", type(error).__name__
+                )
             self._failing = True
             with self._condition:
                 self._partners.clear()

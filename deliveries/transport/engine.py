@@ -6,6 +6,7 @@ which other threads say that there is something to send.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import selectors
@@ -98,10 +99,8 @@ class Engine:
         self.thread.join(timeout)
 
     def _wake(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):  # the pipe is full of wakes already
             os.write(self._wake_writer, b"\0")
-        except BlockingIOError:
-            pass  # the pipe is full of wakes already
 
     # --- the engine's thread ---
 
@@ -135,10 +134,8 @@ class Engine:
     def _watch(self, what: int, fd: int, multi: pycurl.CurlMulti, data: object) -> None:
         """libcurl's SOCKETFUNCTION: which of its sockets to watch for what."""
         if what == pycurl.POLL_REMOVE:
-            try:
+            with contextlib.suppress(KeyError, ValueError):  # it was never watched
                 self._selector.unregister(fd)
-            except (KeyError, ValueError):
-                pass  # it was never watched
             return
         events = (selectors.EVENT_READ if what & pycurl.POLL_IN else 0) | (
             selectors.EVENT_WRITE if what & pycurl.POLL_OUT else 0

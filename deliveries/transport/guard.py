@@ -24,12 +24,12 @@ class Guard:
         """libcurl's OPENSOCKETFUNCTION: a socket for an address that may be reached, else SOCKET_BAD."""
         family, kind, protocol, where = address
         if family not in (socket.AF_INET, socket.AF_INET6) or not self.permits(where[0]):
-            return pycurl.SOCKET_BAD
+            return int(pycurl.SOCKET_BAD)
         return socket.socket(family, kind, protocol)
 
     def before_request(self, remote_ip: str, local_ip: str, remote_port: int, local_port: int) -> int:
         """libcurl's PREREQFUNCTION: a kept connection may have been opened under another partner's rules."""
-        return pycurl.PREREQFUNC_OK if self.permits(remote_ip) else pycurl.PREREQFUNC_ABORT
+        return int(pycurl.PREREQFUNC_OK if self.permits(remote_ip) else pycurl.PREREQFUNC_ABORT)
 
     def permits(self, host: str | bytes) -> bool:
         text = host.decode() if isinstance(host, bytes) else host

@@ -13,7 +13,6 @@ from requests.structures import CaseInsensitiveDict
 from notifier import __version__
 from notifier.policy import redaction
 
-
 USER_AGENT = f"notifier/{__version__}"
 
 

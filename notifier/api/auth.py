@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
@@ -12,6 +12,12 @@ from rest_framework.request import Request
 from notifier import api_keys, clock
 from notifier.api.errors import Problem
 from notifier.models import ApiKey
+
+
+class KeyRequest(Request):
+    """A request that came with an API key: what every view behind ``HasScope`` gets."""
+
+    auth: ApiKey
 
 
 class ApiKeyAuthentication(BaseAuthentication):
@@ -39,7 +45,7 @@ class HasScope(BasePermission):
         if request.auth is None:
             raise NotAuthenticated
         wanted = view.scopes.get(request.method, ())
-        if wanted and not any(scope in request.auth.scopes for scope in wanted):
+        if wanted and not any(scope in cast(ApiKey, request.auth).scopes for scope in wanted):
             names = " or ".join(str(scope.value) for scope in wanted)
             raise Problem(403, "missing_scope", f"This key does not have the scope {names}.")
         return True

@@ -116,7 +116,7 @@ def _problem(error: Exception) -> Problem:
     if isinstance(error, exceptions.MethodNotAllowed):
         return Problem(405, "method_not_allowed", str(error.detail))
     if isinstance(error, exceptions.Throttled):
-        wait = {"Retry-After": str(int(error.wait or 1))}
+        wait = {"Retry-After": str(int(getattr(error, "wait", None) or 1))}
         return Problem(429, "rate_limited", str(error.detail), headers=wait)
     for kind, status, code, message in _FRAMEWORK:
         if isinstance(error, kind):
@@ -129,7 +129,7 @@ def _problem(error: Exception) -> Problem:
             "The database is away; nothing was stored. Try again.",
             headers={"Retry-After": str(DATABASE_RETRY_SECONDS)},
         )
-    logger.exception("unexpected error")
+    logger.error("unexpected error", exc_info=error)
     return Problem(500, "internal_error", "The notifier failed at this; nothing of it is your fault. Try again.")
 
 
@@ -167,4 +167,6 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     if _for_people(request):
         return defaults.server_error(request)
-    return response(Problem(500, "internal_error", "The notifier failed at this; nothing of it is your fault. Try again."))
+    return response(
+        Problem(500, "internal_error", "The notifier failed at this; nothing of it is your fault. Try again.")
+    )

@@ -36,7 +36,9 @@ class StrictField(serializers.Field):  # type: ignore[type-arg]  # the stubs' ge
 
 @extend_schema_field({"type": "string"})
 class Text(StrictField):
-    def __init__(self, *, limit: int, empty: bool = False, pattern: str | None = None, rule: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self, *, limit: int, empty: bool = False, pattern: str | None = None, rule: str = "", **kwargs: Any
+    ) -> None:
         self.limit, self.empty, self.rule = limit, empty, rule
         self.pattern = None if pattern is None else re.compile(pattern)
         super().__init__(**kwargs)

@@ -16,7 +16,7 @@ from notifier.api.errors import Problem, detail
 MAX_DEPTH = 64
 
 
-class _Duplicate(ValueError):
+class _DuplicateError(ValueError):
     pass
 
 
@@ -24,7 +24,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
-        raise _Duplicate(next(name for name in names if names.count(name) > 1))
+        raise _DuplicateError(next(name for name in names if names.count(name) > 1))
     return found
 
 
@@ -40,7 +40,7 @@ def loads(raw: bytes) -> Any:
         raise _malformed(f"it is not UTF-8 (byte {error.start})") from None
     try:
         value = simplejson.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, use_decimal=True)
-    except _Duplicate as error:
+    except _DuplicateError as error:
         raise _malformed(f"the name {str(error)[:80]!r} stands twice in one object", "duplicate_name") from None
     except RecursionError:
         raise _too_deep() from None
@@ -103,5 +103,7 @@ class AlwaysJSON(BaseContentNegotiation):
             return None
         return parsers[0]  # type: ignore[no-any-return]  # the one configured in the settings
 
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> tuple[BaseRenderer, str]:
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
         return renderers[0], renderers[0].media_type

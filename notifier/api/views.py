@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from notifier import clock, intake, lifecycle, selectors
 from notifier.api import representation, schema
-from notifier.api.auth import require_partner
+from notifier.api.auth import KeyRequest, require_partner
 from notifier.api.errors import Problem, detail
 from notifier.api.list_query import task_filter
 from notifier.api.pagination import NewestFirst
@@ -20,10 +19,10 @@ from notifier.api.serializers import NotifySerializer, StrictSerializer, notific
 from notifier.models import NotificationTask, Scope
 from notifier.wake import publisher
 
-Scopes = ClassVar[dict[str, tuple[Scope, ...]]]
+Scopes = dict[str, tuple[Scope, ...]]
 
 
-def _task(request: Request, task_id: str) -> NotificationTask:
+def _task(request: KeyRequest, task_id: str) -> NotificationTask:
     """The task, or 404 where there is none or the key may not see it."""
     try:
         wanted = uuid.UUID(task_id)
@@ -36,18 +35,22 @@ def _task(request: Request, task_id: str) -> NotificationTask:
 
 
 class NotifyView(APIView):
-    scopes: Scopes = {"POST": (Scope.WRITE,), "GET": (Scope.READ,)}
+    scopes: ClassVar[Scopes] = {"POST": (Scope.WRITE,), "GET": (Scope.READ,)}
 
     @extend_schema(
         request=NotifySerializer,
         parameters=[OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)],
-        responses={202: schema.Accepted, 200: schema.Accepted, **schema.problems(400, 401, 403, 411, 413, 415, 422, 503)},
+        responses={
+            202: schema.Accepted,
+            200: schema.Accepted,
+            **schema.problems(400, 401, 403, 411, 413, 415, 422, 503),
+        },
         operation_id="notify",
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: KeyRequest) -> Response:
         """Accept a notification. 202 means that it is on disk."""
         wanted = notification(
-            request.data,
+            cast("dict[str, Any]", request.data),  # the parser takes nothing but objects
             key_header=request.headers.get("Idempotency-Key"),
             traceparent=request.headers.get("Traceparent"),
         )
@@ -68,7 +71,7 @@ class NotifyView(APIView):
         responses={200: schema.TaskPage, **schema.problems(400, 401, 403, 503)},
         operation_id="list_notifications",
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: KeyRequest) -> Response:
         """Tasks, newest first."""
         wanted = task_filter(request.query_params)
         if wanted.partner_id is not None:
@@ -86,64 +89,68 @@ class NotifyView(APIView):
 
 
 class TaskView(APIView):
-    scopes: Scopes = {"GET": (Scope.READ,)}
+    scopes: ClassVar[Scopes] = {"GET": (Scope.READ,)}
 
     @extend_schema(
         request=None,
         responses={200: schema.Task, **schema.problems(401, 403, 404, 503)},
         operation_id="read_notification",
     )
-    def get(self, request: Request, task_id: str) -> Response:
+    def get(self, request: KeyRequest, task_id: str) -> Response:
         """One task: what was asked, where it stands, and its last attempt."""
         return Response(representation.task_document(_task(request, task_id)))
 
 
 class AttemptsView(APIView):
-    scopes: Scopes = {"GET": (Scope.READ,)}
+    scopes: ClassVar[Scopes] = {"GET": (Scope.READ,)}
 
     @extend_schema(
         request=None,
         responses={200: schema.Attempts, **schema.problems(401, 403, 404, 503)},
         operation_id="read_attempts",
     )
-    def get(self, request: Request, task_id: str) -> Response:
+    def get(self, request: KeyRequest, task_id: str) -> Response:
         """All attempts of a task, oldest first."""
         rows = selectors.attempts(_task(request, task_id))
         return Response({"results": [representation.attempt(row) for row in rows]})
 
 
 class CancelView(APIView):
-    scopes: Scopes = {"POST": (Scope.WRITE, Scope.OPERATE)}
+    scopes: ClassVar[Scopes] = {"POST": (Scope.WRITE, Scope.OPERATE)}
 
     @extend_schema(
         request=None,
         responses={200: schema.Task, **schema.problems(400, 401, 403, 404, 409, 503)},
         operation_id="cancel_notification",
     )
-    def post(self, request: Request, task_id: str) -> Response:
+    def post(self, request: KeyRequest, task_id: str) -> Response:
         """Stop a task that has not finished; an attempt in flight is still recorded."""
         StrictSerializer(data=request.data).is_valid(raise_exception=True)
         task = _task(request, task_id)
         if Scope.OPERATE not in request.auth.scopes and task.created_by_id != request.auth.pk:
-            raise Problem(403, "not_own_task", "Only the key that made the task, or one with notify:operate, may cancel it.")
+            raise Problem(
+                403, "not_own_task", "Only the key that made the task, or one with notify:operate, may cancel it."
+            )
         if not lifecycle.cancel(task, now=clock.now()):
             raise Problem(409, "already_finished", f"Task {task_id} was finished already; nothing was changed.")
         return Response(representation.task_document(_task(request, task_id)))
 
 
 class RequeueView(APIView):
-    scopes: Scopes = {"POST": (Scope.OPERATE,)}
+    scopes: ClassVar[Scopes] = {"POST": (Scope.OPERATE,)}
 
     @extend_schema(
         request=None,
         responses={200: schema.Task, **schema.problems(400, 401, 403, 404, 409, 503)},
         operation_id="requeue_notification",
     )
-    def post(self, request: Request, task_id: str) -> Response:
+    def post(self, request: KeyRequest, task_id: str) -> Response:
         """Make a dead or failed task due now, with a fresh budget of attempts."""
         StrictSerializer(data=request.data).is_valid(raise_exception=True)
         task = _task(request, task_id)
         if not lifecycle.requeue(task, now=clock.now()):
-            raise Problem(409, "not_requeueable", f"Task {task_id} is {task.status}; only dead and failed ones can be requeued.")
+            raise Problem(
+                409, "not_requeueable", f"Task {task_id} is {task.status}; only dead and failed ones can be requeued."
+            )
         publisher.wake([task.partner.partner_id])
         return Response(representation.task_document(_task(request, task_id)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, assert_never
@@ -47,8 +47,11 @@ def record(results: Sequence[Result], *, now: datetime) -> set[int]:
     if len(by_key) != len(results):
         raise ValueError("two results for one task in one batch")
     locked = NotificationTask.objects.filter(pk__in=by_key).order_by("pk").select_for_update()
-    states = {row["id"]: row for row in locked.values("id", "status", "lease_token", "attempt_count", "last_attempt_no")}
-    holders, late = [], []
+    states = {
+        row["id"]: row for row in locked.values("id", "status", "lease_token", "attempt_count", "last_attempt_no")
+    }
+    holders: list[Result] = []
+    late: list[Result] = []
     for result in results:
         state = states.get(result.task_key)
         if state is None:
@@ -63,7 +66,7 @@ def record(results: Sequence[Result], *, now: datetime) -> set[int]:
     return moved
 
 
-def _closes(result: Result, state: dict[str, Any]) -> bool:
+def _closes(result: Result, state: Mapping[str, Any]) -> bool:
     """Whether a late result closes its task: a success, and the task waits unclaimed since this attempt."""
     return (
         isinstance(result.decision, Succeeded)
@@ -72,7 +75,7 @@ def _closes(result: Result, state: dict[str, Any]) -> bool:
     )
 
 
-def _is_newest(result: Result, state: dict[str, Any]) -> bool:
+def _is_newest(result: Result, state: Mapping[str, Any]) -> bool:
     return state["last_attempt_no"] is None or state["last_attempt_no"] <= result.attempt_no
 
 
@@ -142,9 +145,7 @@ def _facts(result: Result) -> dict[str, Any]:
 
 
 def _attempt(result: Result, now: datetime) -> NotificationAttempt:
-    return NotificationAttempt(
-        task_id=result.task_key, attempt_no=result.attempt_no, created_at=now, **_facts(result)
-    )
+    return NotificationAttempt(task_id=result.task_key, attempt_no=result.attempt_no, created_at=now, **_facts(result))
 
 
 def _insert_or_complete(result: Result, now: datetime) -> None:

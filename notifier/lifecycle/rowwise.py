@@ -28,7 +28,7 @@ def update_rows(model: type[Model], rows: Sequence[Mapping[str, Any]]) -> int:
     table = quote(model._meta.db_table)
     if connection.vendor == "mysql":
         assignments = ", ".join(f"t.{quote(name)} = v.{quote(name)}" for name in names)
-        sql = f"UPDATE ({values}) v STRAIGHT_JOIN {table} t ON t.id = v.id SET {assignments}"
+        sql = f"UPDATE ({values}) v STRAIGHT_JOIN {table} t ON t.id = v.id SET {assignments}"  # noqa: S608 - names of columns only
     else:
         assignments = ", ".join(f"{quote(name)} = v.{quote(name)}" for name in names)
         sql = f"UPDATE {table} SET {assignments} FROM ({values}) AS v WHERE {table}.id = v.id"  # noqa: S608 - names of columns only

@@ -69,7 +69,7 @@ class Partner(models.Model):
         )
 
     def __str__(self) -> str:
-        return self.partner_id
+        return str(self.partner_id)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save, and see to it that the partner has its state row: the claim locks that."""

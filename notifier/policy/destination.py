@@ -71,7 +71,7 @@ def target(url: str) -> Target:
     if len(url) > MAX_URL_LENGTH:
         raise TargetError(f"it is longer than {MAX_URL_LENGTH} characters")
     if _FORBIDDEN_CHARACTERS.search(url):
-        raise TargetError("it has a blank, a control character or one of \\ < > \" ^ ` { | }; percent-encode it")
+        raise TargetError('it has a blank, a control character or one of \\ < > " ^ ` { | }; percent-encode it')
     if "#" in url:
         raise TargetError("it has a fragment (#), which is never sent")
     match = _URL.fullmatch(url)

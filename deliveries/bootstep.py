@@ -1,0 +1,54 @@
+"""Starts the dispatcher with the Celery worker and drains it when the worker stops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import bootsteps
+from celery.concurrency.thread import TaskPool
+from django.conf import settings
+
+from deliveries.dispatcher import Dispatcher
+
+_dispatcher: Dispatcher | None = None
+
+
+def current() -> Dispatcher:
+    """This process's dispatcher."""
+    if _dispatcher is None:
+        raise RuntimeError("this process has no dispatcher: it is not a Celery worker that was started with one")
+    return _dispatcher
+
+
+class DispatcherStep(bootsteps.StartStopStep):
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **kwargs: Any) -> None:
+        super().__init__(worker, **kwargs)
+        pool = worker.pool_cls
+        if not (isinstance(pool, type) and issubclass(pool, TaskPool)):
+            name = getattr(pool, "__module__", str(pool)).rpartition(".")[2]
+            raise SystemExit(
+                f"The {name} pool cannot carry the dispatcher, whose threads live in the worker process itself: "
+                "start the worker with --pool threads (or leave --pool out)."
+            )
+
+    def start(self, worker: Any) -> None:
+        global _dispatcher
+        _dispatcher = Dispatcher()
+        _dispatcher.start()
+
+    def close(self, worker: Any) -> None:
+        """The worker begins to stop: no further claim."""
+        if _dispatcher is not None:
+            _dispatcher.stop_claiming()
+
+    def stop(self, worker: Any) -> None:
+        """SIGTERM: let what is in flight end, within the deadline."""
+        if _dispatcher is not None:
+            _dispatcher.drain(settings.NOTIFIER_DRAIN_SECONDS)
+
+    def terminate(self, worker: Any) -> None:
+        """SIGQUIT: leave at once; leases and sweep do the rest."""
+        if _dispatcher is not None:
+            _dispatcher.drain(0)

@@ -1,0 +1,76 @@
+"""The dispatcher of a worker process: claimer, engine and recorder put together, started and drained as one."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.conf import settings
+
+from deliveries import sweeper
+from deliveries.claimer import Claimer
+from deliveries.recorder import Recorder
+from deliveries.sending import Sending, send
+from deliveries.station import Station
+from deliveries.transport.engine import Engine
+from deliveries.woken import Woken
+
+logger = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """``wake`` partners, and what is due of them is sent. One to a process."""
+
+    def __init__(self) -> None:
+        self._slots = settings.NOTIFIER_ENGINE_SLOTS
+        self._woken = Woken(self._slots)
+        self._engine = Engine(ca_file=settings.NOTIFIER_CA_FILE, read_bytes=settings.NOTIFIER_RESPONSE_READ_BYTES)
+        self._recorder = Recorder(release=self._woken.release, wake_later=self._woken.wake_later)
+        self._substitute = sweeper.Substitute(wake=self._woken.wake)
+        claimer = Claimer(self._woken, send=self._send, idle=self._substitute.sweep_if_nobody_does)
+        self._claimer_station = Station("claimer", claimer.work)
+        self._recorder_station = Station("recorder", self._recorder.work)
+
+    def start(self) -> None:
+        self._engine.start()
+        self._recorder_station.start()
+        self._claimer_station.start()
+
+    def wake(self, partner_ids: Iterable[str]) -> None:
+        """These partners have work. Returns at once."""
+        self._woken.wake(partner_ids)
+
+    @property
+    def in_flight(self) -> int:
+        """Claims that are not yet recorded."""
+        return self._slots - self._woken.slots
+
+    def stop_claiming(self) -> None:
+        """No further claim; what is in flight goes on. A claim that was just being made is given back."""
+        self._woken.stop()
+        self._claimer_station.hurry()
+
+    def drain(self, seconds: float) -> int:
+        """Stop claiming, let what is in flight end and record it, within so many seconds; returns what was left.
+
+        What is left keeps its lease until that runs out, and is then sent again by another worker.
+        """
+        give_up = time.monotonic() + seconds
+        self.stop_claiming()
+        self._claimer_station.join(give_up - time.monotonic())
+        while self.in_flight and time.monotonic() < give_up:
+            self._woken.wait_for_release(give_up - time.monotonic())
+        left = self.in_flight
+        self._engine.stop()
+        self._recorder.stop()
+        self._recorder_station.hurry()
+        self._recorder_station.join(max(1.0, give_up - time.monotonic()))
+        if left:
+            logger.warning("stopped with %d requests in flight; their leases run out, and they are sent again", left)
+        return left
+
+    def _send(self, sending: Sending, now: datetime) -> None:
+        future = send(sending, self._engine, now=now)
+        future.add_done_callback(lambda done: self._recorder.put(sending, done))

@@ -1,0 +1,121 @@
+"""The recorder: writes what came back, all that arrived within 10 ms in one short transaction."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+
+from django.db import DataError, IntegrityError
+
+from deliveries import judge
+from deliveries.sending import Sending
+from notifier import clock, lifecycle
+from notifier.lifecycle import Result
+from notifier.policy.exchange import Exchange
+from notifier.policy.retry import RetryAt
+from notifier.transactions import atomically
+
+logger = logging.getLogger(__name__)
+
+GATHER_SECONDS = 0.01
+BATCH_ROWS = 400
+IDLE_SECONDS = 0.5
+# A retry due sooner than this gets a timer of its own; later ones are the sweep's.
+TIMER_SECONDS = 10.0
+
+Finished = tuple[Sending, Future[Exchange]]
+
+
+class Recorder:
+    """Takes finished sendings from any thread; ``release`` gets the number of slots that are free after each commit."""
+
+    def __init__(
+        self,
+        *,
+        release: Callable[[int], None],
+        wake_later: Callable[[Collection[str], float], None],
+    ) -> None:
+        self._release = release
+        self._wake_later = wake_later
+        self._finished: deque[Finished] = deque()
+        self._arrived = threading.Event()
+        self._batch: list[Finished] = []
+        self._stopping = False
+
+    def put(self, sending: Sending, future: Future[Exchange]) -> None:
+        self._finished.append((sending, future))
+        self._arrived.set()
+
+    def stop(self) -> None:
+        """End once everything that came back is written."""
+        self._stopping = True
+        self._arrived.set()
+
+    def work(self) -> bool:
+        """One batch; False when stopped and nothing is left. A batch that could not be written stays for the next call."""
+        if not self._batch:
+            self._gather()
+        if not self._batch:
+            return not self._stopping
+        now = clock.now()
+        results = [self._judged(sending, future, now) for sending, future in self._batch]
+        self._write(results, now)
+        written, self._batch = self._batch, []
+        self._release(len(written))
+        self._set_timers(written, results, now)
+        return True
+
+    def _gather(self) -> None:
+        if not self._finished:
+            self._arrived.wait(IDLE_SECONDS)
+        self._arrived.clear()
+        if self._finished and not self._stopping:
+            # More comes back within these milliseconds, and one commit serves all of it.
+            threading.Event().wait(GATHER_SECONDS)
+        seen: set[int] = set()
+        again: list[Finished] = []
+        while self._finished and len(self._batch) < BATCH_ROWS:
+            item = self._finished.popleft()
+            # The same task twice: its lease was lost and claimed again here. One batch holds one result of each.
+            (again if item[0].claim.id in seen else self._batch).append(item)
+            seen.add(item[0].claim.id)
+        self._finished.extendleft(reversed(again))
+        if self._finished:
+            self._arrived.set()
+
+    def _judged(self, sending: Sending, future: Future[Exchange], now: datetime) -> Result:
+        error = future.exception()
+        if error is None:
+            try:
+                return judge.judge(sending, future.result(), now=now)
+            except Exception as raised:  # noqa: BLE001 - one row's policy or data: its own failure, not the batch's
+                error = raised
+        logger.error("task %s cannot be handled: %s", sending.claim.task_id, type(error).__name__)
+        return judge.poisoned(sending, error, now=now)
+
+    def _write(self, results: Sequence[Result], now: datetime) -> None:
+        try:
+            atomically(lambda: lifecycle.record(results, now=now))
+        except (DataError, IntegrityError):
+            for (sending, _), result in zip(self._batch, results, strict=True):
+                self._write_alone(sending, result, now)
+
+    def _write_alone(self, sending: Sending, result: Result, now: datetime) -> None:
+        """One of a batch that the database refused: the row at fault is found, and only it is poisoned."""
+        try:
+            atomically(lambda: lifecycle.record([result], now=now))
+        except (DataError, IntegrityError) as error:
+            logger.error("the result of task %s cannot be stored: %s", sending.claim.task_id, type(error).__name__)
+            poisoned = judge.poisoned(sending, error, now=now)
+            atomically(lambda: lifecycle.record([poisoned], now=now))
+
+    def _set_timers(self, written: Sequence[Finished], results: Sequence[Result], now: datetime) -> None:
+        for (sending, _), result in zip(written, results, strict=True):
+            if isinstance(result.decision, RetryAt):
+                seconds = (result.decision.at - now).total_seconds()
+                if seconds <= TIMER_SECONDS:
+                    self._wake_later([sending.partner.partner_id], seconds)

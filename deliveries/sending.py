@@ -1,0 +1,90 @@
+"""A claimed task on its way: from the row to the request, checked against its partner's rules as they are now."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+
+from deliveries.transport.engine import Engine
+from deliveries.transport.request import Limits, Outgoing, prepare, sensitive_values
+from notifier import sealing
+from notifier.lifecycle import Claim
+from notifier.models import Partner
+from notifier.policy import destination
+from notifier.policy.exchange import Exchange, FailureKind
+
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sending:
+    """A claim, and its partner as it was when the claim was sent."""
+
+    claim: Claim
+    partner: Partner
+
+
+def send(sending: Sending, engine: Engine, *, now: datetime) -> Future[Exchange]:
+    """Hand the request to the engine. The future holds the Exchange, or what kept the request from being built."""
+    refusal = refused(sending)
+    future: Future[Exchange] = Future()
+    if refusal is not None:
+        future.set_result(Exchange(failure=FailureKind.ADDRESS_BLOCKED, failure_detail=refusal, maybe_sent=False))
+        return future
+    try:
+        return engine.submit(outgoing(sending, now=now))
+    except Exception as error:  # noqa: BLE001 - one row's request cannot be built: its own failure, not the batch's
+        future.set_exception(error)
+        return future
+
+
+def refused(sending: Sending) -> str | None:
+    """Why the partner's allow-list, as it is now, does not let the request go; None where it does."""
+    where = destination.target(sending.claim.target_url)
+    if destination.host_allowed(where, sending.partner.allow_hosts):
+        return None
+    return f"{where.host} port {where.port} is no longer in the partner's allow_hosts"
+
+
+def outgoing(sending: Sending, *, now: datetime) -> Outgoing:
+    """The request as it goes out. Raises where the row holds what cannot be sent."""
+    claim, partner = sending.claim, sending.partner
+    headers, _ = sealing.open_headers(claim.headers)
+    request = prepare(
+        method=claim.http_method,
+        url=claim.target_url,
+        headers=headers,
+        default_headers=partner.headers,
+        body=claim.body,
+        content_type=claim.content_type,
+        webhook_id=str(claim.task_id),
+        attempt_no=claim.attempt_count,
+        traceparent=_continued(claim.traceparent),
+        now=now,
+    )
+    limits = Limits(
+        connect_timeout=min(partner.connect_timeout_seconds, settings.NOTIFIER_MAX_TIMEOUT_SECONDS),
+        total_timeout=min(partner.timeout_seconds, settings.NOTIFIER_MAX_TIMEOUT_SECONDS),
+        allow_private_cidrs=tuple(partner.allow_private_cidrs),
+    )
+    return Outgoing(request, limits)
+
+
+def secrets_of(sending: Sending) -> list[str]:
+    """What of this request must not be shown, should the partner echo it."""
+    try:
+        headers, _ = sealing.open_headers(sending.claim.headers)
+    except sealing.SealBroken:
+        return []
+    return sensitive_values({**sending.partner.headers, **headers}, tuple(settings.NOTIFIER_SENSITIVE_HEADERS))
+
+
+def _continued(traceparent: str | None) -> str | None:
+    """The caller's trace with a span of ours as the parent (W3C Trace Context, section 3.2)."""
+    match = _TRACEPARENT.fullmatch(traceparent or "")
+    return None if match is None else f"00-{match[1]}-{secrets.token_hex(8)}-{match[2]}"

@@ -1,0 +1,118 @@
+"""The sweep: finds what messages cannot know or have lost. Needs nothing but the database to be right."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import IntegrityError
+from django.db.models import Min
+
+from notifier import clock, lifecycle
+from notifier.models import NotificationTask, Partner, SweepState
+from notifier.transactions import atomically
+
+logger = logging.getLogger(__name__)
+
+BATCH = 500
+# Of expired leases and expired tasks each; what is left is the next sweep's, a second later.
+MOST_BATCHES = 20
+STATE = "sweep"
+# A worker sweeps by itself when nobody has for this long.
+SUBSTITUTE_SECONDS = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep did; ``due`` names the partners that have due work."""
+
+    leases_expired: int
+    tasks_expired: int
+    due: list[str]
+
+
+def sweep(*, by_beat: bool, unless_within: timedelta | None = None) -> Swept | None:
+    """Close expired leases as attempts, end expired tasks, and find the partners with due work.
+
+    None where another sweep ran within ``unless_within`` (by default half the sweep's interval): one at a time is enough.
+    Every step is bounded and its own transaction; a crash anywhere leaves the rest to the next sweep.
+    """
+    now = clock.read()
+    if unless_within is None:
+        unless_within = timedelta(seconds=settings.NOTIFIER_SWEEP_SECONDS / 2)
+    if not _take_turn(now, unless_within, by_beat):
+        return None
+    leases = _repeat(lambda: len(atomically(lambda: lifecycle.release_expired(now=now, limit=BATCH))))
+    expired = _repeat(lambda: atomically(lambda: lifecycle.expire(now=now, limit=BATCH)))
+    if leases:
+        logger.warning("%d leases ran out: their workers were lost; the notifications are due again", leases)
+    return Swept(leases, expired, due_partners(now))
+
+
+def _take_turn(now: datetime, unless_within: timedelta, by_beat: bool) -> bool:
+    """Whether this sweep may run: a guarded update, which one of several lets pass."""
+    changes = {"swept_at": now} | ({"beat_at": now} if by_beat else {})
+    state = SweepState.objects.filter(name=STATE)
+    if state.filter(swept_at__lte=now - unless_within).update(**changes):
+        return True
+    if by_beat:
+        state.update(beat_at=now)
+    if state.exists():
+        return False
+    try:
+        SweepState.objects.create(name=STATE, **changes)
+    except IntegrityError:
+        return False
+    return True
+
+
+def _repeat(step: Callable[[], int]) -> int:
+    total = 0
+    for _ in range(MOST_BATCHES):
+        done = step()
+        total += done
+        if done < BATCH:
+            break
+    return total
+
+
+def due_partners(now: datetime) -> list[str]:
+    """The partner_ids of enabled, unpaused partners with due tasks: a few index probes for each, however many wait."""
+    keys = [key for key, due_at in _earliest() if due_at <= now]
+    active = Partner.objects.filter(enabled=True, paused=False)
+    found: list[str] = []
+    for start in range(0, len(keys), BATCH):
+        found += active.filter(pk__in=keys[start : start + BATCH]).values_list("partner_id", flat=True)
+    return found
+
+
+def _earliest() -> Iterable[tuple[int, datetime]]:
+    """(partner key, earliest due time) by a loose scan of the claim index: one probe for each partner and rank in it."""
+    groups = (
+        NotificationTask.objects.order_by().values_list("partner_id", "rank").annotate(due_at=Min("next_attempt_at"))
+    )
+    earliest: dict[int, datetime] = {}
+    for partner, _, due_at in groups:
+        if due_at is not None and (partner not in earliest or due_at < earliest[partner]):
+            earliest[partner] = due_at
+    return earliest.items()
+
+
+class Substitute:
+    """Sweeps from a worker when nobody else does: with beat or broker dead, deliveries come seconds later, not never."""
+
+    def __init__(self, *, wake: Callable[[Iterable[str]], None]) -> None:
+        self._wake = wake
+        self._look_at = 0.0
+
+    def sweep_if_nobody_does(self) -> None:
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + settings.NOTIFIER_SWEEP_SECONDS
+        swept = sweep(by_beat=False, unless_within=timedelta(seconds=SUBSTITUTE_SECONDS))
+        if swept is not None:
+            self._wake(swept.due)
