@@ -171,6 +171,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {
+        "TaskStatus": "notifier.models.task.Status",
+        "AttemptStatus": "notifier.models.attempt.AttemptStatus",
+    },
 }
 
 NOTIFIER_LOG_LEVEL = env.text("NOTIFIER_LOG_LEVEL", "INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))

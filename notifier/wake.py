@@ -30,6 +30,17 @@ def send(partner_ids: list[str]) -> None:
     app.send_task(DISPATCH_TASK, args=[partner_ids], queue=settings.NOTIFIER_QUEUE, retry=False, ignore_result=True)
 
 
+def broker_answers() -> bool:
+    """Whether the broker answers a ping within its socket time-out."""
+    try:
+        with app.connection_for_write() as connection:
+            connection.connect()
+            connection.default_channel.client.ping()  # type: ignore[attr-defined]  # the Redis channel has one
+    except Exception:  # noqa: BLE001 - whatever a broker raises, the answer is that it does not answer
+        return False
+    return True
+
+
 class Publisher:
     """Publishes from a thread of its own, so that no caller ever waits for the broker.
 

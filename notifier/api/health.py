@@ -1,23 +1,46 @@
-"""/healthz: the process lives. /readyz: can it do its work. /metrics: see notifier.metrics. /: what this is."""
+"""/healthz: the process lives. /readyz: can it do its work. /: what this is."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
 
 from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.views.decorators.csrf import csrf_exempt
 
-from config.celery import app
 from notifier import clock
+from notifier.api.errors import Problem, response
 from notifier.models import SweepState
+from notifier.wake import broker_answers
 
 # Beat asks for a sweep every second; after this long without one it is taken for dead.
 BEAT_SILENCE_SECONDS = 10
 
 
+def _read_only(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """GET and HEAD; anything else is told so in the one shape of errors."""
+
+    @csrf_exempt
+    @wraps(view)
+    def guarded(request: HttpRequest) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            allowed = {"Allow": "GET, HEAD"}
+            return response(
+                Problem(405, "method_not_allowed", f"{request.method} is not allowed here.", headers=allowed)
+            )
+        return view(request)
+
+    return guarded
+
+
+@_read_only
 def healthz(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
+@_read_only
 def readyz(request: HttpRequest) -> HttpResponse:
     """503 only when the database is away: without broker or beat everything is accepted, and delivered by the sweep."""
     checks: dict[str, str] = {}
@@ -28,7 +51,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
         connection.close()
         return JsonResponse({"status": "unavailable", "checks": {"database": "away"}}, status=503)
     checks["database"] = "ok"
-    checks["broker"] = "ok" if _broker_answers() else "away"
+    checks["broker"] = "ok" if broker_answers() else "away"
     beat_at = None if state is None else state.beat_at
     silent = beat_at is None or (now - beat_at).total_seconds() > BEAT_SILENCE_SECONDS
     checks["beat"] = "silent" if silent else "ok"
@@ -42,15 +65,6 @@ def readyz(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _broker_answers() -> bool:
-    try:
-        with app.connection_for_write() as broker:
-            broker.connect()
-            broker.default_channel.client.ping()  # type: ignore[attr-defined]  # the Redis channel has one
-    except Exception:  # noqa: BLE001 - whatever a broker raises, the answer is that it does not answer
-        return False
-    return True
-
-
+@_read_only
 def index(request: HttpRequest) -> HttpResponse:
     return render(request, "notifier/index.html")

@@ -1,0 +1,73 @@
+"""A producer: the HTTP API over a real socket, standard library only."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+
+class Client:
+    """Keeps one connection, so it is one thread's; ``Client.another()`` for a second thread."""
+
+    def __init__(self, port: int, key: str) -> None:
+        self._port, self._key = port, key
+        self._connection: http.client.HTTPConnection | None = None
+
+    def another(self) -> Client:
+        return Client(self._port, self._key)
+
+    def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        sent = {"Authorization": f"Bearer {self._key}"} | (headers or {})
+        data = None
+        if body is not None:
+            data = json.dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        try:
+            self._connection.request(method, path, data, sent)
+            response = self._connection.getresponse()
+            raw = response.read()
+        except (http.client.HTTPException, OSError):
+            self._connection.close()
+            self._connection = None
+            raise
+        got = {name.lower(): value for name, value in response.getheaders()}
+        parsed = json.loads(raw) if "json" in got.get("content-type", "") else raw.decode()
+        return Answer(response.status, got, parsed)
+
+    def notify(self, **fields: Any) -> str:
+        """Post a notification, which must be accepted; returns its task_id."""
+        answer = self.request("POST", "/v1/notify", fields)
+        assert answer.status == 202, answer
+        return str(answer.body["task_id"])
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        answer = self.request("GET", f"/v1/notify/{task_id}")
+        assert answer.status == 200, answer
+        return dict(answer.body)
+
+    def attempts(self, task_id: str) -> list[dict[str, Any]]:
+        answer = self.request("GET", f"/v1/notify/{task_id}/attempts")
+        assert answer.status == 200, answer
+        return list(answer.body["results"])
+
+    def ids(self, query: str) -> set[str]:
+        """The task_ids of every page of a list."""
+        found: set[str] = set()
+        path: str | None = f"/v1/notify?limit=200&{query}"
+        while path:
+            answer = self.request("GET", path)
+            assert answer.status == 200, answer
+            found.update(task["task_id"] for task in answer.body["results"])
+            path = answer.body["next"] and answer.body["next"].partition(f":{self._port}")[2]
+        return found
