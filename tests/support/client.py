@@ -25,6 +25,11 @@ class Client:
     def another(self) -> Client:
         return Client(self._port, self._key)
 
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
     def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         if self._connection is None:
             self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
@@ -38,8 +43,7 @@ class Client:
             response = self._connection.getresponse()
             raw = response.read()
         except (http.client.HTTPException, OSError):
-            self._connection.close()
-            self._connection = None
+            self.close()
             raise
         got = {name.lower(): value for name, value in response.getheaders()}
         parsed = json.loads(raw) if "json" in got.get("content-type", "") else raw.decode()

@@ -71,7 +71,15 @@ class System:
 
     def start_worker(self, name: str = "worker") -> subprocess.Popen[bytes]:
         return self.start(
-            name, "celery", "-A", "config.celery", "worker", "--without-gossip", "--without-mingle", "-n", f"{name}@tests"
+            name,
+            "celery",
+            "-A",
+            "config.celery",
+            "worker",
+            "--without-gossip",
+            "--without-mingle",
+            "-n",
+            f"{name}@tests",
         )
 
     def start_beat(self, name: str = "beat") -> subprocess.Popen[bytes]:
@@ -97,6 +105,7 @@ class System:
         return (self.folder / f"{name}.log").read_text()
 
     def stop(self) -> None:
+        self.client.close()
         for process in self.processes.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
