@@ -116,7 +116,7 @@ def _check(notification: Notification, partner: Partner, now: datetime) -> None:
 def _build(notification: Notification, partner: Partner, key: ApiKey | None, now: datetime) -> NotificationTask:
     due = max(notification.deliver_at or now, now)
     return NotificationTask(
-        task_id=_task_id(now),
+        task_id=task_id_at(now),
         partner=partner,
         created_by_id=None if key is None else key.pk,
         target_url=notification.target.url,
@@ -146,9 +146,9 @@ def _build(notification: Notification, partner: Partner, key: ApiKey | None, now
     )
 
 
-def _task_id(now: datetime) -> uuid.UUID:
+def task_id_at(moment: datetime) -> uuid.UUID:
     """A UUIDv7 (RFC 9562, section 5.7) of that moment."""
-    made = uuid_utils.uuid7(nanoseconds=int(now.timestamp() * 1000) * 1_000_000)
+    made = uuid_utils.uuid7(nanoseconds=int(moment.timestamp() * 1000) * 1_000_000)
     return uuid.UUID(int=made.int)
 
 

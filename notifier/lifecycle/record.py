@@ -83,7 +83,7 @@ def _move(results: Sequence[Result], now: datetime) -> set[int]:
     if not results:
         return set()
     count = update_rows(NotificationTask, [_moved(result, now) | _summary(result, now) for result in results])
-    if count != len(results):
+    if count != len(results):  # pragma: no cover - the rows are locked and exist; a broken update_rows would get here
         raise RuntimeError(f"moved {count} locked tasks instead of {len(results)}")
     return {result.task_key for result in results}
 

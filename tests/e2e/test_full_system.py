@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,9 +15,9 @@ PARTNERS = [f"partner-{number}" for number in range(10)]
 
 
 @pytest.fixture
-def system(system: FullSystem) -> Iterator[FullSystem]:
+def system(system: FullSystem) -> FullSystem:
     system.apply_partners(**dict.fromkeys(PARTNERS, scenarios.PARTNER))
-    yield system
+    return system
 
 
 def test_a_thousand_notifications_arrive_byte_for_byte_exactly_once(

@@ -6,14 +6,14 @@ Partners get an id of their own each, because ``notifier.intake`` keeps those th
 from __future__ import annotations
 
 import itertools
+import uuid
 from datetime import timedelta
 from typing import Any
 
-import uuid_utils.compat as uuid7s
 from django.db import connection
-from uuid_utils.compat import UUID
 
 from notifier import api_keys, clock
+from notifier.intake import task_id_at
 from notifier.models import (
     ApiKey,
     AttemptStatus,
@@ -65,7 +65,7 @@ def make_task(partner: Partner | None = None, *, status: Status = Status.PENDING
     if status in WAITING:
         defaults["next_attempt_at"] = now
     if status == Status.RUNNING:
-        defaults |= {"lease_token": uuid7s.uuid4(), "lease_expires_at": now + timedelta(minutes=1)}
+        defaults |= {"lease_token": uuid.uuid4(), "lease_expires_at": now + timedelta(minutes=1)}
     if status in (Status.RUNNING, Status.FAILED, Status.SUCCEEDED):
         defaults["attempt_count"] = 1
     if status in FINISHED:
@@ -91,12 +91,6 @@ def make_attempt(task: NotificationTask, attempt_no: int = 1, **fields: Any) -> 
         "created_at": clock.now(),
     }
     return NotificationAttempt.objects.create(task=task, attempt_no=attempt_no, **(defaults | fields))
-
-
-def task_id_at(moment: Any) -> UUID:
-    """A UUIDv7 of that millisecond, as ``notifier.intake`` makes it."""
-    milliseconds = int(moment.timestamp() * 1000)
-    return uuid7s.uuid7(timestamp=milliseconds // 1000, nanos=milliseconds % 1000 * 1_000_000)
 
 
 def is_mysql() -> bool:

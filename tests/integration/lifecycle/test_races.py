@@ -1,0 +1,138 @@
+"""Two connections at once: who holds a row's lock decides, and the other one sees it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from notifier import clock, lifecycle
+from notifier.lifecycle import Result
+from notifier.models import AttemptStatus, NotificationAttempt, NotificationTask, Status
+from notifier.policy.retry import Succeeded
+from tests.support.factories import is_mysql, make_partner, make_task
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LEASE = timedelta(seconds=60)
+
+
+@pytest.fixture(autouse=True)
+def _several_writers() -> None:
+    if not is_mysql():
+        pytest.skip("SQLite has one writer at a time: there is nothing to race")
+
+
+class Other(threading.Thread):
+    """Runs ``work`` on a connection of its own."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        super().__init__()
+        self._work = work
+        self.result: Any = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.result = self._work()
+        finally:
+            connection.close()
+
+
+def _somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
+        return bool(cursor.fetchone()[0])
+
+
+def test_a_lease_that_is_recorded_while_the_sweep_reaches_for_it_is_left_alone() -> None:
+    task = make_task()
+    now = clock.read()
+    (claim,) = lifecycle.claim({task.partner_id: 1}, now=now, lease_for=LEASE)
+    result = Result(
+        task_key=task.pk, attempt_no=1, lease_token=claim.lease_token, decision=Succeeded(),
+        attempt_status=AttemptStatus.SUCCEEDED,
+    )  # fmt: skip
+
+    def sweep() -> list[int]:
+        with transaction.atomic():
+            return lifecycle.release_expired(now=now + LEASE, limit=10)
+
+    with transaction.atomic():
+        assert lifecycle.record([result], now=now) == {task.pk}
+        other = Other(sweep)
+        # InnoDB renews this table only when it was not read for 100 ms.
+        wait_until(_somebody_waits_for_a_lock, seconds=10, what="the sweep to wait for the row", every=0.2)
+    other.join()
+
+    assert other.result == []
+    task.refresh_from_db()
+    assert task.status == Status.SUCCEEDED
+    assert [attempt.status for attempt in NotificationAttempt.objects.all()] == [AttemptStatus.SUCCEEDED]
+
+
+def test_partners_that_another_claim_holds_are_skipped() -> None:
+    held, free = make_partner(), make_partner()
+
+    def lock() -> list[int]:
+        with transaction.atomic():
+            return lifecycle.lock_partners([held.pk, free.pk])
+
+    with transaction.atomic():
+        assert lifecycle.lock_partners([held.pk]) == [held.pk]
+        other = Other(lock)
+        other.join()
+
+    assert other.result == [free.pk]
+
+
+def test_claims_side_by_side_take_each_task_once() -> None:
+    partners = [make_partner() for _ in range(4)]
+    for partner in partners:
+        for _ in range(50):
+            make_task(partner)
+    now = clock.read()
+    barrier = threading.Barrier(4)
+
+    def claim_all() -> list[int]:
+        taken: list[int] = []
+        barrier.wait(10)
+        while NotificationTask.objects.filter(next_attempt_at__isnull=False).exists():
+            with transaction.atomic():
+                locked = lifecycle.lock_partners([partner.pk for partner in partners])
+                claims = lifecycle.claim(dict.fromkeys(locked, 3), now=now, lease_for=LEASE)
+            taken += [claim.id for claim in claims]
+        return taken
+
+    others = [Other(claim_all) for _ in range(4)]
+    for other in others:
+        other.join()
+
+    taken = [key for other in others for key in other.result]
+    assert sorted(taken) == sorted(NotificationTask.objects.values_list("pk", flat=True))
+    assert set(NotificationTask.objects.values_list("attempt_count", flat=True)) == {1}
+
+
+def test_a_claim_locks_few_rows_beside_a_large_backlog() -> None:
+    partner, other = make_partner(), make_partner()
+    for _ in range(400):
+        make_task(partner)
+    make_task(other)
+
+    with transaction.atomic():
+        lifecycle.lock_partners([partner.pk])
+        claims = lifecycle.claim({partner.pk: 20}, now=clock.read(), lease_for=LEASE)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT trx_rows_locked FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = CONNECTION_ID()"
+            )
+            (locked,) = cursor.fetchone()
+
+    assert len(claims) == 20
+    # The state row, and each task's clustered record and what its update touches.
+    assert locked <= 3 * 20 + 2
