@@ -11,6 +11,13 @@ import pycurl
 from notifier.policy.destination import forbidden_address
 
 
+class _Lent(socket.socket):
+    """Given to libcurl, which works on a duplicate of its own; this one is closed as soon as it is let go."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Guard:
     """The gate of one transfer, called by libcurl before each connect and before each request on a kept connection."""
 
@@ -25,7 +32,7 @@ class Guard:
         family, kind, protocol, where = address
         if family not in (socket.AF_INET, socket.AF_INET6) or not self.permits(where[0]):
             return int(pycurl.SOCKET_BAD)
-        return socket.socket(family, kind, protocol)
+        return _Lent(family, kind, protocol)
 
     def before_request(self, remote_ip: str, local_ip: str, remote_port: int, local_port: int) -> int:
         """libcurl's PREREQFUNCTION: a kept connection may have been opened under another partner's rules."""

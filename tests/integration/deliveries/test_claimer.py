@@ -1,0 +1,130 @@
+"""The claimer's turns, worked one at a time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from deliveries.claimer import Claimer
+from deliveries.sending import Sending
+from deliveries.woken import Woken
+from notifier.models import NotificationTask, Partner, Status
+from tests.support.factories import make_partner, make_task
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Turns:
+    """A claimer whose claims are collected instead of sent."""
+
+    def __init__(self, slots: int = 100) -> None:
+        self.woken = Woken(slots)
+        self.sent: list[Sending] = []
+        self.idled = 0
+        self._claimer = Claimer(self.woken, send=self._send, idle=self._idle)
+
+    def _send(self, sending: Sending, now: datetime) -> None:
+        self.sent.append(sending)
+
+    def _idle(self) -> None:
+        self.idled += 1
+
+    def work(self, *partners: Partner) -> bool:
+        self.woken.wake([partner.partner_id for partner in partners])
+        return self._claimer.work()
+
+
+def _tasks(partner: Partner, count: int) -> None:
+    for _ in range(count):
+        make_task(partner)
+
+
+def test_a_turn_sends_what_is_due_and_takes_its_slots() -> None:
+    partner = make_partner()
+    _tasks(partner, 3)
+    turns = Turns(slots=10)
+
+    assert turns.work(partner) is True
+
+    assert {sending.claim.id for sending in turns.sent} == set(NotificationTask.objects.values_list("pk", flat=True))
+    assert turns.woken.slots == 7
+    # It had less than its share: nothing is left, and the partner is not woken again.
+    assert turns.woken.take(5, timeout=0) == []
+
+
+def test_slots_are_shared_between_the_partners_of_a_turn() -> None:
+    partners = [make_partner() for _ in range(3)]
+    for partner in partners:
+        _tasks(partner, 10)
+    turns = Turns(slots=9)
+
+    turns.work(*partners)
+
+    counts = [sum(sending.partner.pk == partner.pk for sending in turns.sent) for partner in partners]
+    assert counts == [3, 3, 3]
+    assert turns.woken.slots == 0
+    # Each has more, and gets its next turn when slots are free again.
+    turns.woken.release(9)
+    assert sorted(turns.woken.take(5, timeout=0)) == sorted(partner.partner_id for partner in partners)
+
+
+def test_more_partners_than_slots_never_take_more_than_there_are() -> None:
+    partners = [make_partner() for _ in range(5)]
+    for partner in partners:
+        _tasks(partner, 2)
+    turns = Turns(slots=2)
+
+    turns.work(*partners)
+
+    assert (len(turns.sent), turns.woken.slots) == (2, 0)
+    turns.woken.release(2)
+    turns.work()
+    assert (len(turns.sent), turns.woken.slots) == (4, 0)
+
+
+@pytest.mark.parametrize("fields", [{"paused": True}, {"enabled": False}])
+def test_a_partner_that_may_not_go_is_let_go(fields: dict[str, bool]) -> None:
+    partner = make_partner(**fields)
+    _tasks(partner, 1)
+    turns = Turns()
+
+    turns.work(partner)
+
+    assert (turns.sent, turns.woken.slots) == ([], 100)
+    assert turns.woken.take(5, timeout=0) == []
+    assert NotificationTask.objects.get().status == Status.PENDING
+
+
+def test_an_unknown_partner_is_let_go() -> None:
+    turns = Turns()
+    turns.woken.wake(["nobody"])
+
+    assert turns.work() is True
+    assert (turns.sent, turns.idled) == ([], 1)
+
+
+def test_a_stopped_claimer_claims_nothing() -> None:
+    partner = make_partner()
+    _tasks(partner, 1)
+    turns = Turns()
+
+    turns.woken.stop()
+
+    assert turns.work(partner) is False
+    assert NotificationTask.objects.get().status == Status.PENDING
+
+
+def test_a_claim_that_was_made_while_stopping_is_given_back() -> None:
+    """Stopped after its turn had begun: the claim is undone, and another worker finds the task due."""
+    partner = make_partner()
+    _tasks(partner, 2)
+    turns = Turns()
+    turns._claimer = Claimer(turns.woken, send=turns._send, idle=turns.woken.stop)
+
+    turns.work(partner)
+
+    assert (turns.sent, turns.woken.slots) == ([], 100)
+    assert set(NotificationTask.objects.values_list("status", "attempt_count", "lease_token")) == {
+        (Status.PENDING, 0, None)
+    }

@@ -1,0 +1,166 @@
+"""The recorder's batches: what came back is written together, and one bad row spoils nothing."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future
+from datetime import timedelta
+
+import pytest
+
+from deliveries.recorder import Recorder
+from deliveries.sending import Sending
+from notifier import clock, lifecycle
+from notifier.models import NotificationAttempt, NotificationTask, Partner, Status
+from notifier.models.task import DeadReason
+from notifier.policy.exchange import Exchange, FailureKind, Timing
+from tests.support.factories import make_partner, make_task
+
+pytestmark = pytest.mark.django_db
+
+OK = Exchange(status=200, timing=Timing(total_ms=5))
+
+
+class Slots:
+    """What the recorder tells the claimer."""
+
+    def __init__(self) -> None:
+        self.released: list[int] = []
+        self.later: list[tuple[str, float]] = []
+
+    def recorder(self) -> Recorder:
+        return Recorder(
+            release=self.released.append,
+            wake_later=lambda partner_ids, seconds: self.later.extend((name, seconds) for name in partner_ids),
+        )
+
+
+def _sending(partner: Partner | None = None, **fields: object) -> Sending:
+    task = make_task(partner, **fields)  # type: ignore[arg-type]  # fields of the task
+    (claim,) = lifecycle.claim({task.partner_id: 1}, now=clock.read(), lease_for=timedelta(seconds=60))
+    return Sending(claim, task.partner)
+
+
+def _done(result: Exchange | Exception) -> Future[Exchange]:
+    future: Future[Exchange] = Future()
+    if isinstance(result, Exchange):
+        future.set_result(result)
+    else:
+        future.set_exception(result)
+    return future
+
+
+def test_what_came_back_is_written_and_its_slots_are_free_afterwards() -> None:
+    slots = Slots()
+    recorder = slots.recorder()
+    sendings = [_sending() for _ in range(3)]
+    for sending in sendings:
+        recorder.put(sending, _done(OK))
+
+    assert recorder.work() is True
+
+    assert slots.released == [3]
+    assert set(NotificationTask.objects.values_list("status", flat=True)) == {Status.SUCCEEDED}
+    assert NotificationAttempt.objects.count() == 3
+
+
+def test_a_retry_that_is_due_soon_gets_a_timer() -> None:
+    slots = Slots()
+    recorder = slots.recorder()
+    soon = make_partner(retry_base_seconds=2, retry_jitter="none")
+    late = make_partner(retry_base_seconds=60, retry_jitter="none")
+    for partner in (soon, late):
+        recorder.put(_sending(partner), _done(Exchange(status=503)))
+
+    recorder.work()
+
+    assert slots.later == [(soon.partner_id, 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "expected"), [(0, (Status.FAILED, None)), (2, (Status.DEAD, DeadReason.REJECTED))]
+)
+def test_a_row_that_cannot_be_handled_is_tried_thrice_and_spoils_nothing(
+    attempts: int, expected: tuple[str, str | None], caplog: pytest.LogCaptureFixture
+) -> None:
+    slots = Slots()
+    recorder = slots.recorder()
+    status = Status.FAILED if attempts else Status.PENDING
+    bad, good = _sending(status=status, attempt_count=attempts), _sending()
+    recorder.put(bad, _done(ValueError("a secret value")))
+    recorder.put(good, _done(OK))
+
+    with caplog.at_level(logging.ERROR, "deliveries.recorder"):
+        recorder.work()
+
+    task = NotificationTask.objects.get(pk=bad.claim.id)
+    assert (task.status, task.dead_reason) == expected
+    assert (task.last_error_code, task.last_error_message) == (
+        "internal_error", "The notifier could not handle this task: ValueError.",
+    )  # fmt: skip
+    assert NotificationTask.objects.get(pk=good.claim.id).status == Status.SUCCEEDED
+    assert [record.message for record in caplog.records] == [f"task {bad.claim.task_id} cannot be handled: ValueError"]
+    assert slots.released == [2]
+
+
+def test_bad_policy_data_poisons_its_own_row_only() -> None:
+    slots = Slots()
+    recorder = slots.recorder()
+    broken = make_partner(retry_schedule=["soon"])
+    bad, good = _sending(broken), _sending()
+    recorder.put(bad, _done(Exchange(status=500)))
+    recorder.put(good, _done(OK))
+
+    recorder.work()
+
+    assert NotificationTask.objects.get(pk=bad.claim.id).last_error_code == FailureKind.INTERNAL
+    assert NotificationTask.objects.get(pk=good.claim.id).status == Status.SUCCEEDED
+
+
+def test_the_same_task_twice_is_written_in_two_batches() -> None:
+    """Its lease ran out and this process claimed it again: both results are here at once."""
+    slots = Slots()
+    recorder = slots.recorder()
+    first = _sending()
+    lifecycle.release_expired(now=clock.read() + timedelta(seconds=61), limit=1)
+    (claim,) = lifecycle.claim(
+        {first.partner.pk: 1}, now=clock.read() + timedelta(seconds=62), lease_for=timedelta(seconds=60)
+    )
+    recorder.put(first, _done(Exchange(status=503)))
+    recorder.put(Sending(claim, first.partner), _done(OK))
+
+    recorder.work()
+    recorder.work()
+
+    assert slots.released == [1, 1]
+    assert NotificationTask.objects.get().status == Status.SUCCEEDED
+    assert list(NotificationAttempt.objects.order_by("attempt_no").values_list("attempt_no", "http_status_code")) == [
+        (1, 503),
+        (2, 200),
+    ]
+
+
+def test_a_stopped_recorder_writes_what_is_left_and_ends() -> None:
+    slots = Slots()
+    recorder = slots.recorder()
+    recorder.put(_sending(), _done(OK))
+
+    recorder.stop()
+
+    assert [recorder.work(), recorder.work()] == [True, False]
+    assert NotificationTask.objects.get().status == Status.SUCCEEDED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_result_that_the_database_refuses_poisons_its_own_row_only() -> None:
+    slots = Slots()
+    recorder = slots.recorder()
+    bad, good = _sending(), _sending()
+    recorder.put(bad, _done(Exchange(status=-1)))
+    recorder.put(good, _done(OK))
+
+    recorder.work()
+
+    assert NotificationTask.objects.get(pk=bad.claim.id).last_error_code == FailureKind.INTERNAL
+    assert NotificationTask.objects.get(pk=good.claim.id).status == Status.SUCCEEDED
+    assert slots.released == [2]

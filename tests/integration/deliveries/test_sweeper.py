@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from deliveries import sweeper
+from notifier import clock, lifecycle
+from notifier.models import NotificationTask, Partner, Status, SweepState
+from notifier.models.task import DeadReason
+from tests.support.factories import is_mysql, make_partner, make_task
+
+pytestmark = pytest.mark.django_db
+
+HOUR = timedelta(hours=1)
+
+
+def _due() -> list[str]:
+    return sorted(sweeper.due_partners(clock.read()))
+
+
+def test_partners_with_due_tasks_are_found_whatever_their_priority() -> None:
+    partners = [make_partner() for _ in range(3)]
+    for rank, partner in zip((0, 4, 9), partners, strict=True):
+        make_task(partner, rank=rank)
+        make_task(partner, rank=rank)
+
+    assert _due() == sorted(partner.partner_id for partner in partners)
+
+
+@pytest.mark.parametrize("fields", [{"enabled": False}, {"paused": True}])
+def test_partners_that_may_not_be_delivered_to_are_not_woken(fields: dict[str, bool]) -> None:
+    make_task(make_partner(**fields))
+
+    assert _due() == []
+
+
+def test_partners_without_due_tasks_are_not_woken() -> None:
+    now = clock.read()
+    make_task(next_attempt_at=now + HOUR)
+    for status in (Status.RUNNING, Status.SUCCEEDED, Status.DEAD):
+        make_task(status=status)
+
+    assert _due() == []
+
+
+@pytest.mark.django_db(transaction=True)  # ANALYZE commits
+def test_finding_due_partners_does_not_walk_the_backlog() -> None:
+    if not is_mysql():
+        pytest.skip("EXPLAIN of MySQL")
+    for _ in range(5):
+        partner = make_partner()
+        for _ in range(200):
+            make_task(partner)
+    with CaptureQueriesContext(connection) as queries, connection.cursor() as cursor:
+        cursor.execute("ANALYZE TABLE notifier_notificationtask")
+        cursor.fetchall()
+        assert len(_due()) == 5
+        grouped = next(query["sql"] for query in queries.captured_queries if "GROUP BY" in query["sql"])
+        cursor.execute(f"EXPLAIN {grouped}")
+        (plan,) = cursor.fetchall()
+
+    assert (plan[5], plan[-1]) == ("task_claim", "Using index for group-by")
+
+
+def test_a_sweep_closes_leases_ends_the_expired_and_names_who_is_due() -> None:
+    now = clock.read()
+    lost, overdue, due = make_task(), make_task(expires_at=now - HOUR), make_task()
+    lifecycle.claim({lost.partner_id: 1}, now=clock.read(), lease_for=-HOUR)
+
+    swept = sweeper.sweep(by_beat=True)
+
+    assert swept is not None
+    assert (swept.leases_expired, swept.tasks_expired) == (1, 1)
+    # The lost one is due again at the sweep's own time.
+    assert sorted(swept.due) == sorted([lost.partner.partner_id, due.partner.partner_id])
+    overdue.refresh_from_db()
+    assert overdue.dead_reason == DeadReason.EXPIRED
+
+
+def test_more_than_one_batch_is_closed_in_one_sweep() -> None:
+    partner, now = make_partner(), clock.read()
+    count = sweeper.BATCH + 10
+    template = make_task(partner, expires_at=now - HOUR)
+    values = NotificationTask.objects.filter(pk=template.pk).values().get()
+    rows = {name: value for name, value in values.items() if name != "id"}
+    NotificationTask.objects.bulk_create(
+        [NotificationTask(**{**rows, "task_id": uuid.uuid4()}) for _ in range(count - 1)], batch_size=200
+    )
+
+    swept = sweeper.sweep(by_beat=False)
+
+    assert swept is not None
+    assert swept.tasks_expired == count
+    assert NotificationTask.objects.filter(status=Status.DEAD).count() == count
+
+
+def test_one_sweep_at_a_time_is_enough() -> None:
+    first = sweeper.sweep(by_beat=True)
+    second = sweeper.sweep(by_beat=True)
+
+    assert (first is None, second is None) == (False, True)
+
+
+def test_a_sweep_is_due_again_after_its_interval() -> None:
+    sweeper.sweep(by_beat=False)
+    SweepState.objects.update(swept_at=clock.read() - timedelta(seconds=10))
+
+    assert sweeper.sweep(by_beat=False, unless_within=timedelta(seconds=9)) is not None
+    assert sweeper.sweep(by_beat=False, unless_within=timedelta(seconds=9)) is None
+
+
+def test_only_beats_sweeps_count_as_beats() -> None:
+    sweeper.sweep(by_beat=False)
+    assert SweepState.objects.get().beat_at is None
+
+    # Another one swept just now, but beat lives.
+    assert sweeper.sweep(by_beat=True) is None
+    assert SweepState.objects.get().beat_at is not None
+
+
+def test_a_worker_sweeps_only_when_nobody_has() -> None:
+    task, woken = make_task(), list[str]()
+    sweeper.sweep(by_beat=True)
+    sweeper.Substitute(wake=woken.extend).sweep_if_nobody_does()
+    assert woken == []
+
+    SweepState.objects.update(swept_at=clock.read() - timedelta(seconds=60))
+    substitute = sweeper.Substitute(wake=woken.extend)
+    substitute.sweep_if_nobody_does()
+    substitute.sweep_if_nobody_does()
+
+    assert woken == [Partner.objects.get(pk=task.partner_id).partner_id]
