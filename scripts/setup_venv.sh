@@ -35,24 +35,6 @@ works() { "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev
 # What a development environment has is more than a run needs.
 if [ ! -e "$unfinished" ] && { up_to_date "$kind" || up_to_date dev; } && works; then exit 0; fi
 
-# apt_install PACKAGE...: install what is absent; fails where that cannot be done.
-apt_install() {
-    local package absent=() sudo=()
-    for package in "$@"; do
-        dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || absent+=("$package")
-    done
-    [ ${#absent[@]} -gt 0 ] || return 0
-    command -v apt-get >/dev/null || return 1
-    if [ "$(id -u)" -ne 0 ]; then
-        sudo -n true 2>/dev/null || return 1
-        sudo=(sudo -n)
-    fi
-    say "Installing with apt-get: ${absent[*]}"
-    local install=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${absent[@]}")
-    # Package lists that are there and current save the update.
-    "${install[@]}" >/dev/null 2>&1 || { "${sudo[@]}" apt-get update -qq >/dev/null 2>&1 && "${install[@]}" >/dev/null 2>&1; }
-}
-
 find_python() {
     local candidate
     for candidate in "$PYTHON" python3.14 python3.13 python3.12 python3.11; do
@@ -72,7 +54,7 @@ make_venv() {
     find_python
     # Debian and Ubuntu ship venv without ensurepip until python3-venv is installed.
     if ! "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null; then
-        apt_install python3-venv "$("$PYTHON" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" || true
+        scripts/apt_install.sh python3-venv "$("$PYTHON" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" || true
         "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null ||
             give_up "$PYTHON cannot make virtual environments here; run 'sudo apt-get install python3-venv' first."
     fi
@@ -99,7 +81,7 @@ case "$kind" in
     dev)
         install -r requirements/dev.txt || { rm -f "$unfinished"; give_up "$failed"; }
         if ! "$python" -c 'import MySQLdb' 2>/dev/null; then
-            apt_install gcc pkg-config libmariadb-dev python3-dev || true  # other systems may have them all the same
+            scripts/apt_install.sh gcc pkg-config libmariadb-dev python3-dev || true  # other systems may have them all the same
         fi
         install -r requirements/mysql.txt || { rm -f "$unfinished"; give_up "$mysql_failed"; }
         ;;

@@ -1,0 +1,142 @@
+"""A partner whose every byte is the test's own: what it may do to a connection, and exactly what arrived there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, cast
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+# l_onoff = 1, l_linger = 0: closing the socket sends RST instead of FIN.
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request, byte for byte; ``connection`` counts the server's connections from 1."""
+
+    connection: int
+    head: bytes
+    body: bytes
+
+    @property
+    def line(self) -> bytes:
+        return self.head.split(b"\r\n")[0]
+
+    @property
+    def headers(self) -> list[bytes]:
+        """The header lines, in order, as they came."""
+        return self.head.split(b"\r\n")[1:-2]
+
+    def header(self, name: str) -> list[bytes]:
+        """Every value of a header."""
+        split = [line.partition(b":") for line in self.headers]
+        return [value.strip() for key, _, value in split if key.lower() == name.lower().encode()]
+
+
+class Connection:
+    """One accepted connection in the hands of the test's handler."""
+
+    def __init__(
+        self, number: int, requests: list[Received], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.number = number
+        self._requests = requests
+        self._reader, self._writer = reader, writer
+
+    async def request(self) -> Received:
+        """The next request, whole; it is among the server's ``requests`` from now on."""
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        unread = Received(self.number, head, b"")
+        length = unread.header("content-length")
+        body = await self._reader.readexactly(int(length[0])) if length else b""
+        received = Received(self.number, head, body)
+        self._requests.append(received)
+        return received
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def closed(self) -> None:
+        """Wait, unread bytes thrown away, until the other side has closed the connection."""
+        while await self._reader.read(65_536):
+            pass
+
+    def reset(self) -> None:
+        """End the connection with RST."""
+        raw = cast("socket.socket", self._writer.get_extra_info("socket"))
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._writer.transport.abort()
+
+
+Handler = Callable[[Connection], Awaitable[None]]
+
+
+def answering(*answers: bytes) -> Handler:
+    """Answer each request of a connection; the last answer is repeated."""
+
+    async def handle(connection: Connection) -> None:
+        for answer in answers[:-1]:
+            await connection.request()
+            await connection.send(answer)
+        while True:
+            await connection.request()
+            await connection.send(answers[-1])
+
+    return handle
+
+
+class RawServer:
+    """Serves between ``with`` and its end, one thread for all connections; a connection ends with its handler."""
+
+    def __init__(self, handler: Handler, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
+        self.requests: list[Received] = []
+        self.connections = 0
+        self._handler = handler
+        self._host, self._tls = host, tls
+        self._loop = asyncio.new_event_loop()
+        self._ended = asyncio.Event()
+        self._listens = threading.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._serve()], name="raw server")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._listens.wait(10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join(10)
+        self._loop.close()
+
+    def url(self, path: str = "/", *, host: str | None = None) -> str:
+        return f"{'https' if self._tls else 'http'}://{host or self._host}:{self.port}{path}"
+
+    async def _serve(self) -> None:
+        server = await asyncio.start_server(self._accept, self._host, 0, ssl=self._tls, backlog=4096, limit=1 << 20)
+        self.port = int(server.sockets[0].getsockname()[1])
+        self._listens.set()
+        await self._ended.wait()
+        server.close()
+        handlers = asyncio.all_tasks() - {cast("asyncio.Task[None]", asyncio.current_task())}
+        for handler in handlers:
+            handler.cancel()
+        await asyncio.gather(*handlers, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        connection = Connection(self.connections, self.requests, reader, writer)
+        # The client went away, or the test has ended: both are the end of a connection like any other.
+        with contextlib.suppress(asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
+            await self._handler(connection)
+        writer.close()
