@@ -8,6 +8,7 @@ from celery import bootsteps
 from celery.concurrency.thread import TaskPool
 from django.conf import settings
 
+from deliveries.checks import lease_outlives_request
 from deliveries.dispatcher import Dispatcher
 
 _dispatcher: Dispatcher | None = None
@@ -32,6 +33,9 @@ class DispatcherStep(bootsteps.StartStopStep):
                 f"The {name} pool cannot carry the dispatcher, whose threads live in the worker process itself: "
                 "start the worker with --pool threads (or leave --pool out)."
             )
+
+        for refusal in lease_outlives_request(None):
+            raise SystemExit(f"{refusal.msg} {refusal.hint}")
 
     def start(self, worker: Any) -> None:
         global _dispatcher

@@ -56,10 +56,11 @@ class Claimer:
 
     def work(self) -> bool:
         """One turn; False when stopped. While the database is away the partners of the turn stay woken."""
+        # Before the partners are taken: what it raises must not lose them.
+        self._idle()
         partner_ids = self._woken.take(TURN_PARTNERS, timeout=IDLE_SECONDS)
         if self._woken.stopped:
             return False
-        self._idle()
         if not partner_ids:
             return True
         begun = time.monotonic()

@@ -31,16 +31,15 @@ class Sending:
 
 def send(sending: Sending, engine: Engine, *, now: datetime) -> Future[Exchange]:
     """Hand the request to the engine. The future holds the Exchange, or what kept the request from being built."""
-    refusal = refused(sending)
     future: Future[Exchange] = Future()
-    if refusal is not None:
-        future.set_result(Exchange(failure=FailureKind.ADDRESS_BLOCKED, failure_detail=refusal, maybe_sent=False))
-        return future
     try:
-        return engine.submit(outgoing(sending, now=now))
+        refusal = refused(sending)
+        if refusal is None:
+            return engine.submit(outgoing(sending, now=now))
+        future.set_result(Exchange(failure=FailureKind.ADDRESS_BLOCKED, failure_detail=refusal, maybe_sent=False))
     except Exception as error:  # noqa: BLE001 - one row's request cannot be built: its own failure, not the batch's
         future.set_exception(error)
-        return future
+    return future
 
 
 def refused(sending: Sending) -> str | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
+from django.conf import settings
+from django.test import override_settings
 
 from deliveries.claimer import Claimer
 from deliveries.sending import Sending
@@ -115,12 +117,12 @@ def test_a_stopped_claimer_claims_nothing() -> None:
     assert NotificationTask.objects.get().status == Status.PENDING
 
 
-def test_a_claim_that_was_made_while_stopping_is_given_back() -> None:
-    """Stopped after its turn had begun: the claim is undone, and another worker finds the task due."""
+@override_settings(NOTIFIER_LEASE_SECONDS=settings.NOTIFIER_MAX_TIMEOUT_SECONDS)
+def test_a_claim_that_took_too_long_is_given_back() -> None:
+    """Its requests could outlive their leases: the claim is undone, and the partner is woken again."""
     partner = make_partner()
     _tasks(partner, 2)
     turns = Turns()
-    turns._claimer = Claimer(turns.woken, send=turns._send, idle=turns.woken.stop)
 
     turns.work(partner)
 
@@ -128,3 +130,4 @@ def test_a_claim_that_was_made_while_stopping_is_given_back() -> None:
     assert set(NotificationTask.objects.values_list("status", "attempt_count", "lease_token")) == {
         (Status.PENDING, 0, None)
     }
+    assert turns.woken.take(5, timeout=0) == [partner.partner_id]

@@ -113,6 +113,23 @@ def test_a_header_that_cannot_be_sent_poisons_its_own_task_only(
     assert good.status == Status.SUCCEEDED
 
 
+def test_a_row_that_cannot_be_read_poisons_its_own_task_only(
+    dispatcher: Dispatcher, partner: Partner, simulator: PartnerSimulator
+) -> None:
+    bad = make_task(partner, target_url="no url", max_attempts=1)
+    sealed = make_task(partner, target_url=simulator.url("/ok"), headers={"Cookie": {"sealed": "?"}}, max_attempts=1)
+    good = make_task(partner, target_url=simulator.url("/ok"))
+
+    dispatcher.wake([partner.partner_id])
+
+    wait_until(lambda: not _unfinished(), seconds=10, what="the tasks to end")
+    for task in (bad, sealed):
+        task.refresh_from_db()
+        assert (task.dead_reason, task.last_error_code) == (DeadReason.REJECTED, "internal_error")
+    good.refresh_from_db()
+    assert good.status == Status.SUCCEEDED
+
+
 def test_draining_finishes_what_is_in_flight_and_claims_nothing_more(
     partner: Partner, simulator: PartnerSimulator
 ) -> None:
