@@ -1,0 +1,15 @@
+"""The admin site: tasks with their attempts, partners, API keys; one file a model."""
+
+from django.contrib import admin
+
+from notifier.admin.api_keys import ApiKeyAdmin
+from notifier.admin.partners import PartnerAdmin
+from notifier.admin.tasks import TaskAdmin
+
+__all__ = ["ApiKeyAdmin", "PartnerAdmin", "TaskAdmin"]
+
+admin.site.site_header = "Notifier"
+admin.site.site_title = "Notifier"
+# Five models need no menu beside every page; a list of tasks needs the width.
+admin.site.enable_nav_sidebar = False
+admin.site.index_title = "Inspect and operate"

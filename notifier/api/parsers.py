@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -14,6 +15,7 @@ from rest_framework.request import Request
 from notifier.api.errors import Problem, detail
 
 MAX_DEPTH = 64
+_CHARSET = re.compile(r';\s*charset\s*=\s*"?([^";\s]*)')
 
 
 class _DuplicateError(ValueError):
@@ -97,9 +99,10 @@ class AlwaysJSON(BaseContentNegotiation):
     """Answers JSON whatever Accept says: an error that cannot be read in the asked-for format helps nobody."""
 
     def select_parser(self, request: Request, parsers: Any) -> BaseParser | None:
-        content_type, _, parameters = (request.content_type or "").partition(";")
-        charset = parameters.lower().replace('"', "").replace(" ", "").partition("charset=")[2]
-        if content_type.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
+        content_type = (request.content_type or "").lower()
+        charset = _CHARSET.search(content_type)
+        readable = charset is None or charset[1] in ("utf-8", "utf8")
+        if content_type.partition(";")[0].strip() != "application/json" or not readable:
             return None
         return parsers[0]  # type: ignore[no-any-return]  # the one configured in the settings
 

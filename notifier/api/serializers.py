@@ -73,9 +73,9 @@ def notification(data: Mapping[str, Any], *, key_header: str | None, traceparent
     attrs: dict[str, Any] = dict(serializer.validated_data)
     body_format = next((name for name in _BODIES if name in attrs), None)
     body = None if body_format is None else attrs.pop(body_format)
-    content_type = next((value for name, value in attrs["headers"].items() if name.lower() == "content-type"), None)
-    if content_type is None and body_format == BodyFormat.JSON:
-        content_type = "application/json"
+    # Given among the headers, it is stored and sent with them, however long it is.
+    typed = any(name.lower() == "content-type" for name in attrs["headers"])
+    content_type = "application/json" if body_format == BodyFormat.JSON and not typed else None
     attrs["idempotency_key"] = _one_key(attrs.get("idempotency_key"), _header_key(key_header))
     return Notification(
         **{("target" if name == "target_url" else name): value for name, value in attrs.items()},

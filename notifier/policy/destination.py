@@ -175,6 +175,7 @@ def host_allowed(where: Target, allow_hosts: Collection[str]) -> bool:
 
     An entry is a host, ``*.suffix`` (any name below the suffix, never the suffix itself) or ``*`` (any host), with an
     optional ``:port`` or ``:*``. Without a port, a name means ports 80 and 443 and a literal address any port.
+    A malformed entry allows nothing.
     """
     return any(_entry_allows(where, entry) for entry in allow_hosts)
 
@@ -183,16 +184,19 @@ def _entry_allows(where: Target, entry: str) -> bool:
     match = _ENTRY.fullmatch(entry.lower())
     if match is None:
         return False
-    pattern, port = match["host"].strip("[]").removesuffix("."), match["port"]
+    pattern, port = match["host"], match["port"]
     literal = where.address is not None
     if pattern == "*":
         named = True
     elif pattern.startswith("*."):
-        named = not literal and where.host.endswith(pattern[1:])
-    elif ":" in pattern:
-        named = where.host == str(IPv6Address(pattern))
+        named = not literal and where.host.endswith("." + pattern[2:].removesuffix("."))
+    elif pattern.startswith("["):
+        try:
+            named = where.host == _ipv6(pattern[1:-1])
+        except TargetError:
+            return False
     else:
-        named = where.host == pattern
+        named = where.host == pattern.removesuffix(".")
     if port is None:
         return named and (where.port in (80, 443) or (literal and pattern != "*"))
     return named and (port == "*" or where.port == int(port))
@@ -203,8 +207,9 @@ def forbidden_address(address: IPv4Address | IPv6Address, allow_private_cidrs: C
 
     ``allow_private_cidrs`` opens named ranges, never metadata addresses. IPv4 inside IPv6 is judged as IPv4.
     """
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
+    if isinstance(address, IPv6Address):
+        # Without its zone, which would make it unequal to the same address in a list.
+        address = address.ipv4_mapped or IPv6Address(int(address))
     if address in _METADATA:
         return "it is a cloud metadata address"
     for block in allow_private_cidrs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 
 def fingerprint(
@@ -22,12 +22,18 @@ def fingerprint(
     for name, value in sorted((name.lower(), value) for name, value in headers.items()):
         parts += [name.encode(), value.encode()]
     parts += [
-        b"" if success_condition is None else success_condition.encode(),
-        b"" if deliver_at is None else deliver_at.isoformat().encode(),
-        b"-" if body is None else b"+" + body,
+        _optional(None if success_condition is None else success_condition.encode()),
+        # One instant has many spellings.
+        _optional(None if deliver_at is None else deliver_at.astimezone(UTC).isoformat().encode()),
+        _optional(body),
     ]
     for part in parts:
         # Each part carries its length, so that no two lists of parts give the same bytes.
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest.hexdigest()
+
+
+def _optional(part: bytes | None) -> bytes:
+    """None and the empty string differ."""
+    return b"-" if part is None else b"+" + part

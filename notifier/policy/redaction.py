@@ -37,7 +37,8 @@ def response_headers(
 
 def scrub(text: str, secrets: Collection[str]) -> str:
     """The text without the given secrets: a partner may echo the credential that it was sent."""
-    for secret in secrets:
+    # Longest first: one may be the beginning of another, whose end would be left standing.
+    for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= 4:
             text = text.replace(secret, MASK)
     return text

@@ -1,0 +1,180 @@
+"""Partners: edited here or by ``manage.py apply_partners``, by the same rules."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.db.models import ProtectedError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from notifier import partners, sealing
+from notifier.admin import show
+from notifier.admin.fields import HeaderLines, Lines, Numbers, as_sentences
+from notifier.models import NotificationTask, Partner
+
+
+class PartnerForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+    allow_hosts = Lines(
+        help_text="One a line: host, *.suffix or *, each with an optional :port or :*. Without a port: 80 and 443 for names, "
+        "any for addresses. Empty: nothing may be sent."
+    )
+    allow_private_cidrs = Lines(
+        help_text="Address ranges that are not public but may be connected to, one a line, like 10.1.0.0/16."
+    )
+    headers = HeaderLines(
+        rows=5,
+        help_text="Sent with every notification, one a line, as Name: value. A sensitive value is shown as ***; leave that to keep it.",
+    )
+    permanent_statuses = Numbers(
+        whole=True,
+        empty=[],
+        help_text="Answers after which the same request is never tried again, with commas between them.",
+    )
+    retry_schedule = Numbers(
+        whole=False,
+        empty=None,
+        help_text="Seconds to wait after the first failure, the second, …, with commas between them; instead of the backoff. "
+        "The last one repeats. Empty: the backoff.",
+    )
+
+    class Meta:
+        help_texts = {
+            "enabled": "Off: its notifications are refused, and those accepted before wait.",
+            "paused": "On: its notifications are accepted, and wait.",
+            "max_age_hours": "After this a notification that has not succeeded is dead, unless its producer says otherwise.",
+            "success_condition": "CEL over status, headers, json and text.",
+            "burst": "How many may go at once after a silence; needs a rate.",
+        }
+
+    def clean_headers(self) -> dict[str, str]:
+        return HeaderLines.unmasked(self.cleaned_data["headers"], self.instance.headers)
+
+    def _post_clean(self) -> None:
+        """Django's own checks, then the rules of ``notifier.partners``; each sentence stands at its field."""
+        super()._post_clean()  # type: ignore[misc]  # the stubs leave out what Django documents in its source only
+        try:
+            partners.validate(self.instance)
+        except ValidationError as error:
+            # The table's constraints, which these sentences are stricter than, name no field to stand at.
+            self.errors.pop(NON_FIELD_ERRORS, None)
+            for field, sentences in error.message_dict.items():
+                if field not in self.fields:
+                    self.add_error(None, as_sentences(f"{field}: {sentence}" for sentence in sentences))
+                elif field not in self.errors:
+                    self.add_error(field, as_sentences(sentences))
+
+
+@admin.register(Partner)
+class PartnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+    form = PartnerForm
+    list_display = ("identity", "name_shown", "standing", "hosts", "timeout", "retries", "tasks")
+    list_filter = ("enabled", "paused")
+    search_fields = ("partner_id", "name")
+    show_facets = admin.ShowFacets.NEVER
+    search_help_text = "A part of the partner's id or name."
+    list_per_page = 100
+    # Deleting is for one partner at a time, on its own page, which says why when it cannot be.
+    actions = None
+
+    class Media:
+        css = {"all": ("notifier/admin.css",)}
+
+    def get_fieldsets(self, request: HttpRequest, obj: Partner | None = None) -> Any:
+        """Who may only look gets the headers masked too: Django would show the column as it is stored."""
+        looks = obj is not None and not self.has_change_permission(request, obj)
+        first = ("partner_id", "name", "enabled", "paused")
+        retry = (
+            "max_attempts", "max_age_hours", "retry_base_seconds", "retry_factor", "retry_max_seconds", "retry_jitter",
+            "retry_schedule",
+        )  # fmt: skip
+        sections: dict[str | None, tuple[str, ...]] = {
+            None: first if obj is None else (*first, "tasks"),
+            "Where it may be reached": (
+                "allow_hosts", "allow_private_cidrs", "headers_shown" if looks else "headers",
+            ),
+            "Time-outs": ("connect_timeout_seconds", "timeout_seconds"),
+            "Retry": retry,
+            "What counts as success": ("success_condition", "permanent_statuses"),
+            "Limits, none where empty": ("rate_per_second", "burst", "max_concurrency"),
+        }  # fmt: skip
+        return [(title, {"fields": fields}) for title, fields in sections.items()]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Partner | None = None) -> tuple[str, ...]:
+        """The id is for ever: producers and API keys name it."""
+        return ("tasks", "headers_shown") if obj is None else ("partner_id", "tasks", "headers_shown")
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "name":
+            kwargs["widget"] = forms.TextInput(attrs={"size": 80})
+        if db_field.name == "success_condition":
+            kwargs["widget"] = forms.Textarea(attrs={"rows": 3, "cols": 80, "spellcheck": "false"})
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Partner, form: Any, change: bool) -> None:
+        """Save what was changed, and only that: the API may pause the partner at the same time."""
+        if not change:
+            obj.save(force_insert=True)
+        elif form.changed_data:
+            obj.save(update_fields=[*form.changed_data, "updated_at"])
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Refuse, with a sentence, while the partner has tasks. They are looked for, never collected: there may be millions."""
+        partner = self.get_object(request, unquote(object_id))
+        if partner is None or not self.has_delete_permission(request, partner):
+            return super().delete_view(request, object_id, extra_context)
+        try:
+            if not NotificationTask.objects.filter(partner=partner).exists():
+                return super().delete_view(request, object_id, extra_context)
+        except ProtectedError:
+            pass  # accepted between the look and the deletion
+        self.message_user(
+            request, f"Partner {partner} has tasks and cannot be deleted. To stop it, disable it.", messages.ERROR
+        )
+        return HttpResponseRedirect(reverse("admin:notifier_partner_change", args=(partner.pk,)))
+
+    @admin.display(description="partner", ordering="partner_id")
+    def identity(self, partner: Partner) -> str | SafeString:
+        return show.text(partner.partner_id)
+
+    @admin.display(description="state")
+    def standing(self, partner: Partner) -> SafeString:
+        """Disabled refuses new notifications and delivers none; paused accepts them and lets them wait."""
+        if not partner.enabled:
+            return show.badge("disabled")
+        return show.badge("paused" if partner.paused else "active")
+
+    @admin.display(description="name", ordering="name")
+    def name_shown(self, partner: Partner) -> str | SafeString:
+        return show.line(partner.name, length=40)
+
+    @admin.display(description="hosts")
+    def hosts(self, partner: Partner) -> str | SafeString:
+        return show.lines(partner.allow_hosts)
+
+    @admin.display(description="time-out", ordering="timeout_seconds")
+    def timeout(self, partner: Partner) -> str:
+        return f"{partner.timeout_seconds:g} s"
+
+    @admin.display(description="attempts")
+    def retries(self, partner: Partner) -> str:
+        kind = "schedule" if partner.retry_schedule else "backoff"
+        return f"{partner.max_attempts}, {kind}"
+
+    @admin.display(description="headers")
+    def headers_shown(self, partner: Partner) -> str | SafeString:
+        return show.pairs(sealing.shown_headers(partner.headers))
+
+    @admin.display(description="tasks")
+    def tasks(self, partner: Partner) -> SafeString:
+        address = reverse("admin:notifier_notificationtask_changelist")
+        return format_html('<a href="{}?{}">its tasks</a>', address, urlencode({"partner": partner.partner_id}))
