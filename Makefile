@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 VENV ?= .venv
 export VENV
 
-.PHONY: help run manage test check clean
+.PHONY: help run manage test check bench clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: ## Run the whole suite on private MariaDB and Valkey servers
 
 check: ## Format, lint, types, import contracts, migrations, deployment checks
 	@exec scripts/check.sh
+
+bench: ## Measure how fast one worker empties a backlog, on private servers
+	@scripts/setup_venv.sh dev && exec "$(VENV)/bin/python" -m benchmarks $(ARGS)
 
 clean: ## Remove the virtual environment and all caches; the data under var/ stays
 	rm -rf "$(VENV)" .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

@@ -7,6 +7,7 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from django.http import HttpResponse
 from django.test import Client
 
 from tests.support.factories import ALL_SCOPES, URL, make_api_key
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Answer
 
     from notifier.models import Partner
+else:
+    Answer = HttpResponse
 
 PROBLEM_KEYS = ["type", "title", "status", "detail", "code", "message", "details"]
 # What a leaked stack, a repr of an exception or a page of Django's looks like.

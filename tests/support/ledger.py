@@ -35,13 +35,13 @@ class Seen:
 class PartnerSimulator:
     """The partner simulator as a process of its own, with a ledger of every request."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, ledger: bool = True) -> None:
         self.port = free_port()
         self._ledger = folder / f"ledger-{self.port}.jsonl"
         self._process = subprocess.Popen(
             [
                 sys.executable, "-m", "config.embedded.simulator",
-                "--port", str(self.port), "--log", str(self._ledger),
+                "--port", str(self.port), *(("--log", str(self._ledger)) if ledger else ()),
             ],
             cwd=REPOSITORY,
         )  # fmt: skip

@@ -124,7 +124,7 @@ class FullSystem(System):
         self.valkey = Valkey(folder)
         self.valkey.start()
         server = urlsplit(server_url)
-        name = f"e2e_{self.valkey.port}"
+        self.database = name = f"e2e_{self.valkey.port}"
         connection = MySQLdb.connect(
             host=server.hostname or "127.0.0.1", port=server.port or 3306,
             user=server.username or "root", password=server.password or "",
