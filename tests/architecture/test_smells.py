@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,9 +74,11 @@ def test_the_wake_names_a_task_that_exists() -> None:
 
 
 def test_no_result_is_kept_and_no_message_is_retried_by_celery() -> None:
-    assert app.conf.result_backend is None
-    assert app.conf.task_ignore_result is True
-    assert app.conf.task_publish_retry is False
+    conf: Any = app.conf
+
+    assert conf.result_backend is None
+    assert conf.task_ignore_result is True
+    assert conf.task_publish_retry is False
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 import pytest
@@ -44,6 +45,29 @@ def _post_seconds(system: FullSystem, partner: PartnerSimulator, count: int) -> 
         ids.append(system.client.notify(partner_id=PARTNERS[number % 10], target_url=partner.url("/ok")))
         times.append(time.perf_counter() - begun)
     return ids, sorted(times)[count // 2]
+
+
+def test_a_broker_that_hangs_slows_no_answer_and_stops_no_delivery(
+    system: FullSystem, partner: PartnerSimulator
+) -> None:
+    _, usual = _post_seconds(system, partner, 100)
+
+    system.valkey.signal(signal.SIGSTOP)
+    try:
+        ids, hung = _post_seconds(system, partner, 100)
+        # The workers sweep for themselves while beat's messages do not arrive.
+        scenarios.ended(system.client, ids, seconds=10)
+    finally:
+        system.valkey.signal(signal.SIGCONT)
+
+    assert {partner.counts()[task_id] for task_id in ids} == {1}
+    # A publish that waited for the broker would take half a second.
+    assert hung < 5 * usual
+    wait_until(
+        lambda: system.client.request("GET", "/readyz").body["status"] == "ok",
+        seconds=20,
+        what="beat's messages to be consumed again",
+    )
 
 
 def test_a_lost_broker_changes_neither_the_answer_nor_the_delivery(
