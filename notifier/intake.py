@@ -76,10 +76,15 @@ def accept(notification: Notification, *, key: ApiKey | None) -> Accepted:
     partner = partners.by_id([notification.partner_id]).get(notification.partner_id)
     if partner is None:
         raise Refused("unknown_partner", "partner_id", f"There is no partner {notification.partner_id!r}.")
-    if not partner.enabled:
-        raise Refused("partner_disabled", "partner_id", f"Partner {partner.partner_id!r} is disabled.")
     now = clock.now()
-    _check(notification, partner, now)
+    try:
+        _check(notification, partner, now)
+    except Refused:
+        # Accepted once stays accepted: the same request again gets its task, whatever has changed since.
+        existing = _holder(partner, notification.idempotency_key)
+        if existing is None or existing.fingerprint != _fingerprint(notification):
+            raise
+        return Accepted(existing, replay=True)
     task = _build(notification, partner, key, now)
     accepted = _store(task)
     if not accepted.replay:
@@ -90,6 +95,8 @@ def accept(notification: Notification, *, key: ApiKey | None) -> Accepted:
 
 
 def _check(notification: Notification, partner: Partner, now: datetime) -> None:
+    if not partner.enabled:
+        raise Refused("partner_disabled", "partner_id", f"Partner {partner.partner_id!r} is disabled.")
     where = notification.target
     if not destination.host_allowed(where, partner.allow_hosts):
         raise Refused(
@@ -129,20 +136,24 @@ def _build(notification: Notification, partner: Partner, key: ApiKey | None, now
         success_condition=notification.success_condition,
         traceparent=notification.traceparent,
         idempotency_key=notification.idempotency_key,
-        fingerprint=idempotency.fingerprint(
-            method=notification.method,
-            url=notification.target.url,
-            headers=notification.headers,
-            body=notification.body,
-            success_condition=notification.success_condition,
-            deliver_at=notification.deliver_at,
-        ),
+        fingerprint=_fingerprint(notification),
         rank=HIGHEST_PRIORITY - notification.priority,
         next_attempt_at=due,
         expires_at=notification.expires_at or due + timedelta(hours=partner.max_age_hours),
         max_attempts=notification.max_attempts or partner.max_attempts,
         created_at=now,
         updated_at=now,
+    )
+
+
+def _fingerprint(notification: Notification) -> str:
+    return idempotency.fingerprint(
+        method=notification.method,
+        url=notification.target.url,
+        headers=notification.headers,
+        body=notification.body,
+        success_condition=notification.success_condition,
+        deliver_at=notification.deliver_at,
     )
 
 
@@ -164,12 +175,7 @@ def _store(task: NotificationTask) -> Accepted:
         except IntegrityError:
             if task.idempotency_key is None:
                 raise
-            existing = (
-                NotificationTask.objects.filter(partner=task.partner, idempotency_key=task.idempotency_key)
-                .select_related("partner")
-                .defer("body")
-                .first()
-            )
+            existing = _holder(task.partner, task.idempotency_key)
             # None: whoever held the key rolled back meanwhile, or the task was pruned; the key is free again.
             if existing is not None:
                 return _replay(existing, task)
@@ -178,6 +184,14 @@ def _store(task: NotificationTask) -> Accepted:
             if not tries_left or not is_conflict(error) or transaction.get_connection().in_atomic_block:
                 raise
     raise Refused("idempotency_key_contended", "idempotency_key", "The idempotency key is being written; try again.")
+
+
+def _holder(partner: Partner, key: str | None) -> NotificationTask | None:
+    """The task that has the idempotency key."""
+    if key is None:
+        return None
+    held = NotificationTask.objects.filter(partner=partner, idempotency_key=key)
+    return held.select_related("partner").defer("body").first()
 
 
 def _replay(existing: NotificationTask, task: NotificationTask) -> Accepted:

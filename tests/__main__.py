@@ -15,7 +15,6 @@ from pathlib import Path
 
 from tests.support.servers import MariaDB, Valkey
 
-
 SQLITE_TOO = ("tests/integration/lifecycle", "tests/integration/deliveries", "tests/integration/test_intake_race.py")
 # Of all lines and branches; the web, worker and beat processes of the end-to-end tests do not count.
 TOTAL_FLOOR = 85
@@ -52,7 +51,8 @@ def _run_all(environment: dict[str, str], folder: Path) -> int:
     on_mysql = _run(environment, [*coverage, "tests"])
     on_sqlite = environment | {"DATABASE_URL": f"sqlite:///{folder}/sqlite/notifier.sqlite3"}
     (folder / "sqlite").mkdir()
-    print("\nOn SQLite, what writes the database:", flush=True)
+    sys.stdout.write("\nOn SQLite, what writes the database:\n")
+    sys.stdout.flush()
     again = _run(on_sqlite, [*coverage, "--cov-append", *SQLITE_TOO])
     for packages, floor in (("*", TOTAL_FLOOR), ("notifier/policy/*,notifier/lifecycle/*", 100)):
         report = ["report", f"--include={packages}", f"--fail-under={floor}"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import selectors
 import threading
 import time
@@ -19,29 +20,54 @@ import pycurl
 
 from deliveries.transport.failures import WRITE_ERROR, failure_kind
 from deliveries.transport.guard import Guard
-from deliveries.transport.request import Outgoing
+from deliveries.transport.request import Outgoing, Unsendable
 from notifier.policy.exchange import Exchange, FailureKind, Timing
 
 logger = logging.getLogger(__name__)
 
-# A kept connection is closed after this long, so that a change of DNS or of a rule takes effect.
+# A kept connection is used no longer than this, so that a change of DNS or of a rule takes effect.
 CONNECTION_MAX_AGE_SECONDS = 60
+# Nor after this long unused: servers drop idle connections (gunicorn after 2 s, Node and Apache after 5), and a request
+# that crosses the close on its way is a failed attempt. It also bounds how many connections stay open.
+CONNECTION_MAX_IDLE_SECONDS = 1
+# A server that dropped a kept connection without a word gets a new connection for each request for this long.
+NO_REUSE_SECONDS = 600
 # libcurl adds these by itself; an empty value takes them out unless the request has them.
 _UNWANTED = ("Expect", "Content-Type")
+# What follows the authority: libcurl itself would write %7e as %7E.
+_URL = re.compile(r"(https?://[^/?#]+)(/[^#]*)")
+_CONTROL = re.compile(rb"[\r\n\0]")
 
 
 class _Transfer:
-    __slots__ = ("body", "easy", "future", "guard", "lines", "outgoing", "room", "truncated")
+    __slots__ = ("body", "ends_with_head", "future", "guard", "head_is_whole", "lines", "outgoing", "room", "truncated")
 
     def __init__(self, outgoing: Outgoing, room: int) -> None:
         self.outgoing = outgoing
         self.future: Future[Exchange] = Future()
         self.guard = Guard(outgoing.limits.allow_private_cidrs)
         self.lines: list[bytes] = []
+        self.head_is_whole = False
+        # libcurl can leave out the body of a response only where the request has none either.
+        self.ends_with_head = outgoing.request.method == "HEAD" and bool(outgoing.request.body)
         self.body: list[bytes] = []
         self.room = room
         self.truncated = False
-        self.easy: pycurl.Curl | None = None
+
+    def head(self, line: bytes) -> int | None:
+        """libcurl's HEADERFUNCTION: keep the last head; interim ones (100, 103) come before it, trailers after the body.
+
+        Any other answer than None ends the transfer.
+        """
+        if not line.strip(b"\r\n"):
+            self.head_is_whole = True
+            interim = self.lines[0].partition(b" ")[2].startswith(b"1")
+            return 0 if self.ends_with_head and not interim else None
+        if not self.head_is_whole:
+            self.lines.append(line)
+        elif line.startswith(b"HTTP/"):
+            self.lines, self.head_is_whole = [line], False
+        return None
 
     def write(self, chunk: bytes) -> int | None:
         """libcurl's WRITEFUNCTION: keep what there is room for; any other answer than None ends the transfer."""
@@ -59,6 +85,8 @@ class Engine:
 
     ``submit`` may be called from any thread. Redirects are not followed; no proxy, netrc or cookie of the environment is
     used; TLS is verified against ``ca_file``; of a response at most ``read_bytes`` (after decompression) are read.
+    A request goes out once at most. HTTP/1.1 only: with HTTP/2 libcurl sends again what a server may have seen, and
+    nothing tells that from a stream that the server refused.
     """
 
     def __init__(self, *, ca_file: str, read_bytes: int) -> None:
@@ -67,10 +95,13 @@ class Engine:
         self._submitted: deque[_Transfer] = deque()
         self._idle: list[pycurl.Curl] = []
         self._running: dict[pycurl.Curl, _Transfer] = {}
+        self._no_reuse_until: dict[str, float] = {}
         self._selector = selectors.DefaultSelector()
-        self._wake_reader, self._wake_writer = os.pipe()
+        self._wake_reader, wake_writer = os.pipe()
+        self._wake_writer: int | None = wake_writer
+        self._wake_lock = threading.Lock()
         os.set_blocking(self._wake_reader, False)
-        os.set_blocking(self._wake_writer, False)
+        os.set_blocking(wake_writer, False)
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
         self._timer_at: float | None = None
         self._stopping = False
@@ -85,7 +116,8 @@ class Engine:
     def submit(self, outgoing: Outgoing) -> Future[Exchange]:
         """Send the request; the future's callbacks run in the engine's thread and must not block.
 
-        The future holds an Exchange, or the exception where the request could not even be built.
+        The future holds an Exchange, or the exception where the request could not even be built. Of a stopped engine it
+        stays open.
         """
         transfer = _Transfer(outgoing, self._read_bytes)
         self._submitted.append(transfer)
@@ -99,8 +131,9 @@ class Engine:
         self.thread.join(timeout)
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # the pipe is full of wakes already
-            os.write(self._wake_writer, b"\0")
+        with self._wake_lock, contextlib.suppress(BlockingIOError):  # the pipe is full of wakes already
+            if self._wake_writer is not None:
+                os.write(self._wake_writer, b"\0")
 
     # --- the engine's thread ---
 
@@ -108,12 +141,21 @@ class Engine:
         try:
             while not self._stopping:
                 self._turn()
-        finally:
-            for easy in self._running:
-                self._multi.remove_handle(easy)
-            self._multi.close()
-            self._selector.close()
+            self._close()
+        except BaseException:
+            # Like a station's: nothing would be sent any more, unseen; leases and sweep recover what was in flight.
+            logger.critical("the engine died of an unexpected error; the process ends", exc_info=True)
+            os._exit(70)
+
+    def _close(self) -> None:
+        for easy in self._running:
+            self._multi.remove_handle(easy)
+        self._multi.close()
+        self._selector.close()
+        with self._wake_lock:
             os.close(self._wake_reader)
+            os.close(self._wake_writer)
+            self._wake_writer = None
 
     def _turn(self) -> None:
         timeout = None if self._timer_at is None else max(0.0, self._timer_at - time.monotonic())
@@ -150,22 +192,32 @@ class Engine:
         self._timer_at = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
     def _begin(self, transfer: _Transfer) -> None:
+        if not transfer.future.set_running_or_notify_cancel():
+            return
         easy = self._idle.pop() if self._idle else pycurl.Curl()
         try:
             self._configure(easy, transfer)
+            self._multi.add_handle(easy)
         except Exception as error:  # noqa: BLE001 - one row's request cannot be built: its own failure, not the engine's
             easy.reset()
             self._idle.append(easy)
             transfer.future.set_exception(error)
             return
-        transfer.easy = easy
         self._running[easy] = transfer
-        self._multi.add_handle(easy)
 
     def _configure(self, easy: pycurl.Curl, transfer: _Transfer) -> None:
         request, limits = transfer.outgoing.request, transfer.outgoing.limits
-        easy.setopt(pycurl.URL, request.url or "")
+        url = request.url or ""
+        if not url.isascii():
+            raise Unsendable("the URL is not ASCII")
+        easy.setopt(pycurl.URL, url)
         easy.setopt(pycurl.PATH_AS_IS, 1)
+        if parts := _URL.fullmatch(url):
+            easy.setopt(pycurl.REQUEST_TARGET, parts[2])
+            if self._no_reuse_until.get(parts[1], 0.0) > time.monotonic():
+                easy.setopt(pycurl.FRESH_CONNECT, 1)
+                easy.setopt(pycurl.FORBID_REUSE, 1)
+        easy.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         easy.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         easy.setopt(pycurl.FOLLOWLOCATION, 0)
         easy.setopt(pycurl.PROXY, "")
@@ -174,26 +226,21 @@ class Engine:
         easy.setopt(pycurl.ACCEPT_ENCODING, "")
         easy.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(limits.connect_timeout * 1000)))
         easy.setopt(pycurl.TIMEOUT_MS, max(1, int(limits.total_timeout * 1000)))
-        easy.setopt(pycurl.MAXAGE_CONN, CONNECTION_MAX_AGE_SECONDS)
+        easy.setopt(pycurl.MAXAGE_CONN, CONNECTION_MAX_IDLE_SECONDS)
         easy.setopt(pycurl.MAXLIFETIME_CONN, CONNECTION_MAX_AGE_SECONDS)
         easy.setopt(pycurl.OPENSOCKETFUNCTION, transfer.guard.open_socket)
         easy.setopt(pycurl.PREREQFUNCTION, transfer.guard.before_request)
-        easy.setopt(pycurl.HEADERFUNCTION, transfer.lines.append)
+        easy.setopt(pycurl.HEADERFUNCTION, transfer.head)
         easy.setopt(pycurl.WRITEFUNCTION, transfer.write)
         self._configure_method(easy, request.method or "POST", request.body)
         names = {name.lower() for name in request.headers}
-        lines = [
-            # libcurl takes "Name:" as "leave it out" and "Name;" as "send it empty".
-            (f"{name}: {value}" if value else f"{name};").encode("latin-1")
-            for name, value in request.headers.items()
-            if name.lower() != "content-length"
-        ]
+        lines = [_line(name, value) for name, value in request.headers.items() if name.lower() != "content-length"]
         lines += [f"{name}:".encode() for name in _UNWANTED if name.lower() not in names]
         easy.setopt(pycurl.HTTPHEADER, lines)
 
     def _configure_method(self, easy: pycurl.Curl, method: str, body: bytes | str | None) -> None:
-        data = body.encode() if isinstance(body, str) else body
-        if method == "HEAD":
+        data = _bytes(body, "utf-8", "the body") if body is not None else None
+        if method == "HEAD" and not data:
             easy.setopt(pycurl.NOBODY, 1)
         elif data is None and method in ("GET", "DELETE"):
             easy.setopt(pycurl.HTTPGET, 1)
@@ -217,25 +264,33 @@ class Engine:
         transfer = self._running.pop(easy)
         self._multi.remove_handle(easy)
         exchange = _exchange(transfer, easy, code, message)
+        if transfer.guard.stale:
+            self._reuse_no_more(transfer.outgoing.request.url or "")
         easy.reset()
         self._idle.append(easy)
         transfer.future.set_result(exchange)
+
+    def _reuse_no_more(self, url: str) -> None:
+        now = time.monotonic()
+        self._no_reuse_until = {origin: until for origin, until in self._no_reuse_until.items() if until > now}
+        if parts := _URL.fullmatch(url):
+            self._no_reuse_until[parts[1]] = now + NO_REUSE_SECONDS
 
 
 def _exchange(transfer: _Transfer, easy: pycurl.Curl, code: int, message: str) -> Exchange:
     timing = _timing(easy)
     maybe_sent = easy.getinfo(pycurl.REQUEST_SIZE) > 0
     remote_ip = easy.getinfo(pycurl.PRIMARY_IP) or None
-    if code == WRITE_ERROR and transfer.truncated:
+    if code == WRITE_ERROR and (transfer.truncated or transfer.ends_with_head):
         code = 0  # we stopped reading; the response's head is whole
-    if code:
-        refusal = transfer.guard.refusal
+    if code or not transfer.head_is_whole:
+        kind, detail = _failure(transfer, easy, code, message)
         return Exchange(
-            failure=FailureKind.ADDRESS_BLOCKED if refusal else failure_kind(code, easy),
-            failure_detail=refusal or message or f"libcurl error {code}",
+            failure=kind,
+            failure_detail=detail,
             timing=timing,
             remote_ip=remote_ip,
-            maybe_sent=maybe_sent and refusal is None,
+            maybe_sent=maybe_sent and kind is not FailureKind.ADDRESS_BLOCKED,
         )
     return Exchange(
         status=easy.getinfo(pycurl.RESPONSE_CODE),
@@ -245,6 +300,35 @@ def _exchange(transfer: _Transfer, easy: pycurl.Curl, code: int, message: str) -
         timing=timing,
         remote_ip=remote_ip,
     )
+
+
+def _failure(transfer: _Transfer, easy: pycurl.Curl, code: int, message: str) -> tuple[FailureKind, str]:
+    guard = transfer.guard
+    if guard.refusal is not None:
+        return FailureKind.ADDRESS_BLOCKED, guard.refusal
+    if guard.stale:
+        return FailureKind.CONNECTION_RESET, "the kept connection broke before a response; nothing is sent twice"
+    if not code:
+        return FailureKind.CONNECTION_RESET, "the connection was closed within the response's head"
+    return failure_kind(code, easy), guard.trouble or message or f"libcurl error {code}"
+
+
+def _line(name: str, value: str | bytes) -> bytes:
+    """A header for libcurl, which takes "Name:" as "leave it out" and "Name;" as "send it empty"."""
+    raw = _bytes(value, "latin-1", f"the value of {name}")
+    if _CONTROL.search(raw):
+        raise Unsendable(f"the value of {name} has a line break or a NUL")
+    return name.encode() + (b": " + raw if raw.strip() else b";")
+
+
+def _bytes(text: str | bytes, encoding: str, what: str) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError:
+        pass  # it holds the whole text: what is raised must not have it as its context
+    raise Unsendable(f"{what} cannot be written in {encoding}")
 
 
 def _timing(easy: pycurl.Curl) -> Timing:
@@ -266,12 +350,9 @@ def _ms(seconds: float) -> float:
 
 
 def _headers(lines: list[bytes]) -> tuple[tuple[str, str], ...]:
-    """The last response's headers: interim ones (100, 103) come before it in the same list."""
+    """What follows the status line."""
     headers: list[tuple[str, str]] = []
-    for line in lines:
-        if line.startswith(b"HTTP/"):
-            headers.clear()
-            continue
+    for line in lines[1:]:
         name, colon, value = line.decode("latin-1").partition(":")
         if colon:
             headers.append((name.strip(), value.strip()))

@@ -16,6 +16,10 @@ from notifier.policy import redaction
 USER_AGENT = f"notifier/{__version__}"
 
 
+class Unsendable(ValueError):
+    """The request cannot be put into bytes; the message names the part and never holds any of it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How long a transfer may take, in seconds, and where it may go."""

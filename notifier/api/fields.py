@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -81,7 +81,8 @@ class Time(StrictField):
         if not _TIME.fullmatch(data):
             self.fail("invalid", reason="must be an RFC 3339 time with an offset, like 2026-01-31T12:00:00Z")
         try:
-            return datetime.fromisoformat(data.upper())
+            # In UTC here, because an offset can carry it beyond the first or the last year.
+            return datetime.fromisoformat(data.upper()).astimezone(UTC)
         except (ValueError, OverflowError):
             self.fail("invalid", reason="is not a time that exists")
 

@@ -11,6 +11,8 @@ from django.http import HttpRequest, HttpResponse
 
 from notifier.api.errors import Problem, response
 
+# More than any length has; beyond 4,300 digits Python refuses to read a number.
+LENGTH_DIGITS = 18
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
@@ -35,6 +37,8 @@ class ProblemMiddleware:
         length = request.META.get("CONTENT_LENGTH") or "0"
         if not (length.isascii() and length.isdigit()):
             return Problem(400, "invalid_request", "Content-Length is not a number.")
-        if int(length) > limit:
-            return Problem(413, "payload_too_large", f"The body is {length} bytes; at most {limit} are accepted.")
+        if len(length) > LENGTH_DIGITS or int(length) > limit:
+            return Problem(
+                413, "payload_too_large", f"The body is {length[:LENGTH_DIGITS]} bytes; at most {limit} are accepted."
+            )
         return None

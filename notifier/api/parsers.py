@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -25,13 +26,13 @@ class _DuplicateError(ValueError):
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _DuplicateError(next(name for name in names if names.count(name) > 1))
+        counts = Counter(name for name, _ in pairs)
+        raise _DuplicateError(next(name for name, count in counts.items() if count > 1))
     return found
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+    raise _malformed(f"{name} is not JSON")
 
 
 def loads(raw: bytes) -> Any:
@@ -46,8 +47,11 @@ def loads(raw: bytes) -> Any:
         raise _malformed(f"the name {str(error)[:80]!r} stands twice in one object", "duplicate_name") from None
     except RecursionError:
         raise _too_deep() from None
-    except (ValueError, ArithmeticError) as error:
+    except simplejson.JSONDecodeError as error:
         raise _malformed(str(error)) from None
+    except (ValueError, ArithmeticError):
+        # What int and Decimal refuse: more than 4,300 digits, an exponent beyond 10**18.
+        raise _malformed("it has a number that is too long, or whose exponent is too large") from None
     _check(value)
     return value
 

@@ -18,6 +18,8 @@ VARIABLES = ("status", "headers", "json", "text")
 # Blanks and comments may stand between any two words. A loop's name in a string counts as a loop, which errs on the safe side.
 _GAP = r"(?:\s|//[^\n]*\n)*"
 _LOOP = re.compile(rf"\b(all|exists|exists_one|map|filter){_GAP}\({_GAP}([A-Za-z_]\w*)?")
+# Some errors of the parser are shown as the Rust value that they are.
+_INNER = re.compile(r'\w+\(ParseError \{.*?msg: "([^"]*)".*')
 _NAME = re.compile(r"\b(?:json|text|headers)\b")
 # A loop copies what it names of the response anew for each item, so its work is items × bytes × names. Unbounded, one
 # response of 64 KiB held a worker for 28 s; now the worst condition found takes 0.3 s. 100 items in 20 KB are within it.
@@ -133,5 +135,6 @@ def _json(exchange: Exchange) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).partition("ERROR: <input>:")[2] or str(error)
-    return text.splitlines()[0][:200]
+    text = (str(error).partition("ERROR: <input>:")[2] or str(error)).splitlines()[0]
+    inner = _INNER.search(text)
+    return (text[: inner.start()] + inner[1] if inner else text)[:200]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -17,7 +18,14 @@ from tests.unit.cases import case
 pytestmark = pytest.mark.django_db
 
 NULL = {"null": None}
-NO_STRINGS: dict[str, Any] = {"null": None, "true": True, "integer": 5, "float": 1.5, "list": ["POST"], "object": {"a": "b"}}
+NO_STRINGS: dict[str, Any] = {
+    "null": None,
+    "true": True,
+    "integer": 5,
+    "float": 1.5,
+    "list": ["POST"],
+    "object": {"a": "b"},
+}
 NO_OBJECTS: dict[str, Any] = {"null": None, "true": True, "integer": 5, "float": 1.5, "list": [], "string": "{}"}
 NO_INTEGERS: dict[str, Any] = {
     "null": None, "true": True, "false": False, "float": 1.5, "whole-float": 5.0, "string": "5", "empty-string": "",
@@ -236,7 +244,12 @@ def test_what_is_no_rfc_3339_time_is_refused(field: str, value: str) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [("body", "body_text"), ("body", "body_base64"), ("body_text", "body_base64"), ("body", "body_text", "body_base64")],
+    [
+        ("body", "body_text"),
+        ("body", "body_base64"),
+        ("body_text", "body_base64"),
+        ("body", "body_text", "body_base64"),
+    ],
     ids="+".join,
 )
 @pytest.mark.parametrize("value", ["", "YQ=="])
@@ -256,7 +269,7 @@ def test_a_null_body_is_a_body() -> None:
     "name",
     [
         "x", "Body", "partner_id ", "url", "status", "task_id", "created_at", "attempt_count", "idempotent_replay", "__proto__",
-        "__class__", "self", "non_field_errors", "x" * 80, "ü", "a.b", "a[0]",
+        "__class__", "self", "x" * 80, "ü", "a.b", "a[0]",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("value", [None, 1, {"a": ["b"]}], ids=["null", "number", "object"])
@@ -386,11 +399,19 @@ def test_the_smallest_request_of_this_table_is_good() -> None:
         case(b"{" + SMALLEST + b', "body": -' + b"9" * 200_000 + b"}", "invalid_json", id="200000-digits"),
         case(b"{" + SMALLEST + b', "priority": ' + b"9" * 5_000 + b"}", "invalid_json", id="5000-digits-as-a-priority"),
         case(b"{" + SMALLEST + b', "body": 1e999999999999999999999}', "invalid_json", id="exponent-of-21-digits"),
-        case(b"{" + SMALLEST + b', "body": 1e-999999999999999999999}', "invalid_json", id="exponent-of-minus-21-digits"),
+        case(
+            b"{" + SMALLEST + b', "body": 1e-999999999999999999999}', "invalid_json", id="exponent-of-minus-21-digits"
+        ),
         # nesting
         case(b"{" + SMALLEST + b', "body": ' + b"[" * 64 + b"]" * 64 + b"}", "too_deep", id="65-levels"),
-        case(b"{" + SMALLEST + b', "body": ' + b'{"a":' * 64 + b"1" + b"}" * 64 + b"}", "too_deep", id="65-levels-of-objects"),
-        case(b"{" + SMALLEST + b', "x": ' + b"[" * 64 + b"]" * 64 + b"}", "too_deep", id="65-levels-in-an-unknown-field"),
+        case(
+            b"{" + SMALLEST + b', "body": ' + b'{"a":' * 64 + b"1" + b"}" * 64 + b"}",
+            "too_deep",
+            id="65-levels-of-objects",
+        ),
+        case(
+            b"{" + SMALLEST + b', "x": ' + b"[" * 64 + b"]" * 64 + b"}", "too_deep", id="65-levels-in-an-unknown-field"
+        ),
         case(b"[" * 100_000, "too_deep", id="100000-lists"),
         case(b'{"a":' * 40_000, "too_deep", id="40000-objects"),
         case(b"[" * 100_000 + b"]" * 100_000, "too_deep", id="100000-lists-closed"),
@@ -427,9 +448,9 @@ def test_an_empty_request_is_refused_naming_what_is_missing(body: bytes) -> None
     _nothing_stored()
 
 
-def test_a_thousand_duplicates_among_thirty_thousand_names_are_refused_at_once() -> None:
-    names = [f'"{number:x}":0' for number in range(30_000)]
-    body = ("{" + ",".join(names + names[-1_000:]) + "}").encode()
+def test_duplicates_at_the_end_of_many_names_are_refused_at_once() -> None:
+    names = [f'"{number:x}":0' for number in range(28_000)]
+    body = ("{" + ",".join(names + names[-500:]) + "}").encode()
     assert len(body) < settings.NOTIFIER_MAX_BODY_BYTES
 
     started = time.process_time()
@@ -473,6 +494,8 @@ class _Unreadable:
 
     def read(self, *args: Any) -> bytes:
         raise AssertionError("the body was read")
+
+    readline = read
 
 
 def test_a_body_that_is_too_large_is_not_read() -> None:
@@ -518,7 +541,7 @@ def test_a_body_without_a_length_is_no_body(length: str) -> None:
 def test_a_body_that_is_shorter_than_its_length_is_broken_json() -> None:
     body = json.dumps(notification(make_partner(), body="x" * 100)).encode()
 
-    answer = caller().notify(raw=body[:80], CONTENT_LENGTH=str(len(body)))
+    answer = caller().notify(raw=body, **{"wsgi.input": BytesIO(body[:80])})
 
     _malformed(answer, "invalid_json", "", "invalid_json")
 

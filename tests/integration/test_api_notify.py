@@ -261,7 +261,9 @@ def test_a_time_with_an_offset_is_that_instant(offset: str) -> None:
     assert task.expires_at == datetime.fromisoformat(spelled)
 
 
-@pytest.mark.parametrize("expires_at", ["9999-12-31T23:59:59.999999Z", "9999-12-31T22:59:59-00:59", "2999-01-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "expires_at", ["9999-12-31T23:59:59.999999Z", "9999-12-31T22:59:59-00:59", "2999-01-01T00:00:00Z"]
+)
 def test_expires_at_may_lie_as_far_ahead_as_a_time_can(expires_at: str) -> None:
     task = _accept(make_partner(), expires_at=expires_at)
 
@@ -477,7 +479,9 @@ def test_deliver_at_more_than_a_year_ahead_is_refused(ahead: timedelta) -> None:
         case(timedelta(hours=-2), timedelta(hours=-1), id="after-deliver-at-but-past"),
     ],
 )
-def test_a_task_that_could_never_be_delivered_in_time_is_refused(deliver_in: timedelta | None, expires_in: timedelta) -> None:
+def test_a_task_that_could_never_be_delivered_in_time_is_refused(
+    deliver_in: timedelta | None, expires_in: timedelta
+) -> None:
     now = clock.now()
     times = {"expires_at": _time(now + expires_in)}
     if deliver_in is not None:
@@ -488,7 +492,10 @@ def test_a_task_that_could_never_be_delivered_in_time_is_refused(deliver_in: tim
 
 def test_the_reason_never_holds_a_secret_or_the_body() -> None:
     asked = notification(
-        make_partner(), target_url="https://other.example/?token=hunter2", headers={"Authorization": "hunter2"}, body="hunter2"
+        make_partner(),
+        target_url="https://other.example/?token=hunter2",
+        headers={"Authorization": "hunter2"},
+        body="hunter2",
     )
 
     answer = caller().notify(asked)

@@ -13,17 +13,18 @@ from django.test import Client
 from tests.support.factories import ALL_SCOPES, URL, make_api_key
 
 if TYPE_CHECKING:
-    from django.test.client import _MonkeyPatchedWSGIResponse as Answer
+    from django.test.client import _MonkeyPatchedWSGIResponse
 
     from notifier.models import Partner
+
+    Answer = _MonkeyPatchedWSGIResponse
 else:
     Answer = HttpResponse
 
 PROBLEM_KEYS = ["type", "title", "status", "detail", "code", "message", "details"]
 # What a leaked stack, a repr of an exception or a page of Django's looks like.
 _INSIDES = re.compile(
-    rb"Traceback|File \"|line \d+, in |<html|<!doctype|Exception|Error:|<class |site-packages|django\.|notifier\.[a-z]",
-    re.I,
+    rb"Traceback|File \"|line \d+, in |<html|<!doctype|[A-Z]\w*(?:Error|Exception)\b|<class |site-packages|django\.|notifier\.[a-z]"
 )
 
 
