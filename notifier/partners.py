@@ -19,6 +19,7 @@ from notifier.policy.header_rules import HeaderError
 PARTNER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MAX_SCHEDULE_STEPS = 100
 MAX_LIST_ENTRIES = 200
+MAX_NAME = 200
 
 
 def validate(partner: Partner) -> None:
@@ -28,8 +29,13 @@ def validate(partner: Partner) -> None:
     def refuse(field: str, sentence: str) -> None:
         errors.setdefault(field, []).append(sentence)
 
-    if not PARTNER_ID.fullmatch(str(partner.partner_id)):
+    if not isinstance(partner.partner_id, str) or not PARTNER_ID.fullmatch(partner.partner_id):
         refuse("partner_id", "must be 1 to 64 of the characters A-Z a-z 0-9 . _ -")
+    if not isinstance(partner.name, str) or len(partner.name) > MAX_NAME or not partner.name.isprintable():
+        refuse("name", f"must be at most {MAX_NAME} printable characters")
+    for field in ("enabled", "paused"):
+        if not isinstance(getattr(partner, field), bool):
+            refuse(field, "must be true or false")
     _numbers(partner, refuse)
     _destinations(partner, refuse)
     _retry(partner, refuse)
@@ -110,8 +116,12 @@ def _retry(partner: Partner, refuse: Any) -> None:
 
 def _judging(partner: Partner, refuse: Any) -> None:
     statuses = partner.permanent_statuses
-    if not isinstance(statuses, list) or not all(
-        isinstance(status, int) and not isinstance(status, bool) and 100 <= status <= 599 for status in statuses
+    if (
+        not isinstance(statuses, list)
+        or len(statuses) > MAX_LIST_ENTRIES
+        or not all(
+            isinstance(status, int) and not isinstance(status, bool) and 100 <= status <= 599 for status in statuses
+        )
     ):
         refuse("permanent_statuses", "must be a list of status codes between 100 and 599")
     try:

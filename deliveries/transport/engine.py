@@ -32,8 +32,8 @@ CONNECTION_MAX_AGE_SECONDS = 60
 CONNECTION_MAX_IDLE_SECONDS = 1
 # A server that dropped a kept connection without a word gets a new connection for each request for this long.
 NO_REUSE_SECONDS = 600
-# libcurl adds these by itself; an empty value takes them out unless the request has them.
-_UNWANTED = ("Expect", "Content-Type")
+# libcurl and pycurl add these by themselves; an empty value takes them out unless the request has them.
+_UNWANTED = ("Expect", "Content-Type", "User-Agent")
 # What follows the authority: libcurl itself would write %7e as %7E.
 _URL = re.compile(r"(https?://[^/?#]+)(/[^#]*)")
 _CONTROL = re.compile(rb"[\r\n\0]")

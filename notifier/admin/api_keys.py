@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from notifier import api_key_rules, api_keys, clock
+from notifier import api_keys, clock
 from notifier.admin import audit, show
 from notifier.admin.fields import Lines, as_sentences
 from notifier.models import ApiKey, Scope
@@ -36,7 +36,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs' gener
         given: dict[str, Any] = super().clean() or self.cleaned_data
         if not self.errors:
             try:
-                api_key_rules.check(name=given["name"], scopes=given["scopes"], partners=given["partners"])
+                api_keys.validate(name=given["name"], scopes=given["scopes"], partners=given["partners"])
             except ValidationError as error:
                 for field, sentences in error.message_dict.items():
                     self.add_error(field, as_sentences(sentences))

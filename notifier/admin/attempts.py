@@ -7,7 +7,6 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.forms.models import BaseInlineFormSet
-from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -27,6 +26,8 @@ class LatestAttempts(BaseInlineFormSet):  # type: ignore[type-arg]  # the stubs'
 
 
 class AttemptInline(admin.TabularInline):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+    """Read-only because its task is: Django takes every edit permission from the inlines of such a page."""
+
     model = NotificationAttempt
     formset = LatestAttempts
     ordering = ("-attempt_no",)
@@ -35,15 +36,6 @@ class AttemptInline(admin.TabularInline):  # type: ignore[type-arg]  # the stubs
     fields = readonly_fields = ("number", "ended", "outcome", "error", "milliseconds", "address", "response")
     extra = max_num = 0
     can_delete = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     @admin.display(description="#")
     def number(self, attempt: NotificationAttempt) -> int:

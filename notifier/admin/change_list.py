@@ -8,7 +8,6 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.db.models.expressions import Combinable
 from django.http import HttpRequest
 
 # Deeper pages are an ever longer walk; who needs older rows narrows the list.
@@ -16,7 +15,7 @@ MAX_PAGE = 100
 
 
 class NewestFirst(ChangeList):
-    """Pages of ``ordering`` alone; knows whether there is a next page, not how many there are."""
+    """Pages in the model admin's ``ordering``; knows whether there is a next page, not how many there are."""
 
     # Columns that a list does not show and a row may have much of.
     large: ClassVar[tuple[str, ...]] = ()
@@ -25,10 +24,6 @@ class NewestFirst(ChangeList):
 
     def get_queryset(self, *args: Any, **kwargs: Any) -> QuerySet[Any]:
         return super().get_queryset(*args, **kwargs).defer(*self.large)
-
-    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str | Combinable]:
-        """Always the model admin's: any other column would sort the table."""
-        return list(self.model_admin.get_ordering(request))
 
     def get_results(self, request: HttpRequest) -> None:
         """Keys first, from the index; then the rows of this page."""
@@ -40,9 +35,7 @@ class NewestFirst(ChangeList):
             raise IncorrectLookupParameters
         self.has_older = len(keys) > self.list_per_page
         # By key alone: with the filters beside it the database might choose one of those.
-        rows = self.root_queryset.filter(pk__in=keys[: self.list_per_page]).order_by(
-            *self.get_ordering(request, self.queryset)
-        )
+        rows = self.root_queryset.filter(pk__in=keys[: self.list_per_page])
         self.result_list = rows.defer(*self.large).prefetch_related(*self.related)
         known = min(start + len(keys), MAX_PAGE * self.list_per_page)
         self.paginator = Paginator(range(known), self.list_per_page)

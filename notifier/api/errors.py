@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions
-from rest_framework.response import Response
 
 logger = logging.getLogger(__name__)
 
@@ -94,18 +93,20 @@ _FRAMEWORK: tuple[tuple[type[Exception], int, str, str], ...] = (
     ),
     (exceptions.AuthenticationFailed, 401, "invalid_api_key", "The API key is unknown or was revoked."),
     (exceptions.UnsupportedMediaType, 415, "unsupported_media_type", "Send JSON with Content-Type: application/json."),
+    (SuspiciousOperation, 400, "invalid_request", "The request cannot be understood."),  # such as too many parameters
     (exceptions.ParseError, 400, "invalid_json", "The request body cannot be read."),
 )  # fmt: skip
 
 
-def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
-    """Turn whatever a view raised into a problem document. The unexpected is logged once, and told to nobody."""
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
+    """Turn whatever a view raised into a problem document. The unexpected is logged once, and told to nobody.
+
+    Not a Response of the framework, which would be rendered by the view: the schema's writes YAML.
+    """
     problem = _problem(error)
-    headers = dict(problem.headers)
     if problem.status_code == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="notifier"'
-    document = body(problem.status_code, problem.code, problem.message, problem.details)
-    return Response(document, status=problem.status_code, headers=headers, content_type=MEDIA_TYPE)
+        problem.headers["WWW-Authenticate"] = 'Bearer realm="notifier"'
+    return response(problem)
 
 
 def _problem(error: Exception) -> Problem:
@@ -134,7 +135,7 @@ def _problem(error: Exception) -> Problem:
 
 
 def response(problem: Problem) -> HttpResponse:
-    """The problem as a plain Django response, for what happens outside a view."""
+    """The problem as a plain Django response."""
     document = body(problem.status_code, problem.code, problem.message, problem.details)
     answer = JsonResponse(document, status=problem.status_code, content_type=MEDIA_TYPE)
     for name, value in problem.headers.items():
@@ -143,7 +144,7 @@ def response(problem: Problem) -> HttpResponse:
 
 
 def _for_people(request: HttpRequest) -> bool:
-    return request.path.startswith("/admin")
+    return request.path == "/admin" or request.path.startswith("/admin/")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from drf_spectacular.drainage import set_override
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -34,7 +35,6 @@ class StrictField(serializers.Field):  # type: ignore[type-arg]  # the stubs' ge
         return value
 
 
-@extend_schema_field({"type": "string"})
 class Text(StrictField):
     def __init__(
         self, *, limit: int, empty: bool = False, pattern: str | None = None, rule: str = "", **kwargs: Any
@@ -42,6 +42,8 @@ class Text(StrictField):
         self.limit, self.empty, self.rule = limit, empty, rule
         self.pattern = None if pattern is None else re.compile(pattern)
         super().__init__(**kwargs)
+        shown = {"type": "string", "minLength": 0 if empty else 1, "maxLength": limit}
+        set_override(self, "field", shown if pattern is None else shown | {"pattern": f"^{pattern}$"})
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -57,13 +59,13 @@ class Text(StrictField):
         return data
 
 
-@extend_schema_field({"type": "integer"})
 class Integer(StrictField):
     default_error_messages = {"out_of_range": "must be between {low} and {high}"}
 
     def __init__(self, *, low: int, high: int, **kwargs: Any) -> None:
         self.low, self.high = low, high
         super().__init__(**kwargs)
+        set_override(self, "field", {"type": "integer", "minimum": low, "maximum": high})
 
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, bool) or not isinstance(data, int):
@@ -115,7 +117,9 @@ class TargetURL(StrictField):
             self.fail("invalid_url", reason=error)
 
 
-@extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})
+@extend_schema_field(
+    {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": header_rules.MAX_HEADERS}
+)
 class Headers(StrictField):
     default_error_messages = {"invalid_header": "{reason}"}
 
@@ -126,7 +130,9 @@ class Headers(StrictField):
             self.fail("invalid_header", reason=error)
 
 
-@extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})
+@extend_schema_field(
+    {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": MAX_METADATA_ENTRIES}
+)
 class Metadata(StrictField):
     def to_internal_value(self, data: Any) -> dict[str, str]:
         if not isinstance(data, dict) or not all(isinstance(value, str) for value in data.values()):

@@ -7,7 +7,7 @@ from typing import Any
 from django.http import QueryDict
 from rest_framework import serializers
 
-from notifier.api.fields import Text, Time
+from notifier.api.fields import MAX_METADATA_ENTRIES, Text, Time
 from notifier.api.serializers import StrictSerializer
 from notifier.models import Status
 from notifier.models.task import DeadReason
@@ -47,6 +47,10 @@ def task_filter(query: QueryDict) -> TaskFilter:
     if repeated:
         raise serializers.ValidationError({name: ["is given more than once"] for name in repeated})
     metadata = {name.removeprefix(METADATA): str(query[name]) for name in query if name.startswith(METADATA)}
+    # No task has more labels, and each costs the query a join.
+    if "" in metadata or len(metadata) > MAX_METADATA_ENTRIES:
+        message = f"must be at most {MAX_METADATA_ENTRIES} labels, each with a name"
+        raise serializers.ValidationError({"metadata": [message]})
     rest = {name: query[name] for name in query if name not in PAGING and not name.startswith(METADATA)}
     serializer = ListQuery(data=rest)
     serializer.is_valid(raise_exception=True)

@@ -22,8 +22,10 @@ class NewestFirst(CursorPagination):
     ordering = "-task_id"
 
     def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any] | None:
-        limit = request.query_params.get("limit", "")
-        if limit and not (limit.isascii() and limit.isdigit() and len(limit) <= 3 and 1 <= int(limit) <= MAX_LIMIT):
+        limit = request.query_params.get("limit")
+        if limit is not None and not (
+            limit.isascii() and limit.isdigit() and len(limit) <= 3 and 1 <= int(limit) <= MAX_LIMIT
+        ):
             message = f"limit must be a whole number between 1 and {MAX_LIMIT}."
             raise Problem(400, "invalid_request", message, [detail("limit", "out_of_range", message)])
         try:

@@ -9,6 +9,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
+from notifier.api.pagination import MAX_LIMIT, NewestFirst
 from notifier.models import AttemptStatus, Status
 from notifier.models.task import DeadReason
 
@@ -113,8 +114,15 @@ LIST_PARAMETERS = [
     OpenApiParameter("dead_reason", str, enum=list(DeadReason.values)),
     OpenApiParameter("created_after", OpenApiTypes.DATETIME),
     OpenApiParameter("created_before", OpenApiTypes.DATETIME),
+    OpenApiParameter(
+        "metadata.KEY",
+        str,
+        description="The value under this name of the metadata; KEY stands for the name. Up to 16 of them.",
+    ),
     OpenApiParameter("cursor", str),
-    OpenApiParameter("limit", int),
+    OpenApiParameter(
+        "limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": NewestFirst.page_size}
+    ),
 ]
 
 

@@ -207,6 +207,22 @@ def test_a_failure_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert _rows() == before
 
 
+def test_only_what_the_file_changes_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    partner = make_partner(partner_id="acme", name="", allow_hosts=[])
+    save = Partner.save
+
+    def paused_by_somebody_else_meanwhile(self: Partner, *args: Any, **kwargs: Any) -> None:
+        Partner.objects.filter(pk=self.pk).update(paused=True)
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(Partner, "save", paused_by_somebody_else_meanwhile)
+    _apply(tmp_path, "partners: {acme: {timeout_seconds: 3}}")
+
+    written = Partner.objects.get()
+    assert (written.timeout_seconds, written.paused) == (3.0, True)
+    assert written.updated_at > partner.updated_at
+
+
 def test_partners_that_differ_in_case_are_two(tmp_path: Path) -> None:
     lines = _apply(tmp_path, "partners: {acme: {}, Acme: {enabled: false}}")
 
@@ -273,6 +289,7 @@ partners:
         ("partners: {acme: {allow_hosts: a.example}}", "partner acme, allow_hosts: must be a list of strings"),
         ("partners: {acme: {allow_hosts: [1]}}", "partner acme, allow_hosts: must be a list of strings"),
         ("partners: {acme: {allow_hosts: ['http://x']}}", "partner acme, allow_hosts: 'http://x' is not a host, "),
+        ("partners: {acme: {allow_hosts: [" + "x/" * 5000 + "]}}", "partner acme, allow_hosts: 'x/x/"),
         ("partners: {acme: {allow_private_cidrs: [10.0.0.1/8]}}", "partner acme, allow_private_cidrs: '10.0.0.1/8' is not "),
         ("partners: {acme: {timeout_seconds: fast}}", "partner acme, timeout_seconds: must be a number"),
         ("partners: {acme: {timeout_seconds: true}}", "partner acme, timeout_seconds: must be a number"),

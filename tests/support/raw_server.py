@@ -61,6 +61,10 @@ class Connection:
         self._requests.append(received)
         return received
 
+    async def read(self) -> bytes:
+        """Whatever has come, which need not be HTTP."""
+        return await self._reader.read(65_536)
+
     async def send(self, data: bytes) -> None:
         self._writer.write(data)
         await self._writer.drain()
@@ -103,6 +107,7 @@ class RawServer:
         self._handler = handler
         self._host, self._tls = host, tls
         self._loop = asyncio.new_event_loop()
+        self._handling: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
         self._listens = threading.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._serve()], name="raw server")
@@ -123,20 +128,41 @@ class RawServer:
         return f"{'https' if self._tls else 'http'}://{host or self._host}:{self.port}{path}"
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._accept, self._host, 0, ssl=self._tls, backlog=4096, limit=1 << 20)
-        self.port = int(server.sockets[0].getsockname()[1])
-        self._listens.set()
-        await self._ended.wait()
-        server.close()
-        handlers = asyncio.all_tasks() - {cast("asyncio.Task[None]", asyncio.current_task())}
-        for handler in handlers:
-            handler.cancel()
-        await asyncio.gather(*handlers, return_exceptions=True)
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        with socket.create_server((self._host, 0), family=family, backlog=4096) as listener:
+            listener.setblocking(False)
+            self.port = int(listener.getsockname()[1])
+            self._listens.set()
+            accepting = asyncio.create_task(self._accept(listener))
+            await self._ended.wait()
+            accepting.cancel()
+            for handling in self._handling:
+                handling.cancel()
+            await asyncio.gather(accepting, *self._handling, return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        connection = Connection(self.connections, self.requests, reader, writer)
-        # The client went away, or the test has ended: both are the end of a connection like any other.
-        with contextlib.suppress(asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
-            await self._handler(connection)
-        writer.close()
+    async def _accept(self, listener: socket.socket) -> None:
+        while True:
+            accepted, _ = await self._loop.sock_accept(listener)
+            self.connections += 1
+            handling = self._loop.create_task(self._handle(accepted, self.connections))
+            self._handling.add(handling)
+            handling.add_done_callback(self._handling.discard)
+
+    async def _handle(self, accepted: socket.socket, number: int) -> None:
+        reader = asyncio.StreamReader(limit=1 << 20)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        try:
+            transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, accepted, ssl=self._tls)
+        except (OSError, asyncio.CancelledError):  # the TLS handshake failed, or the test has ended
+            accepted.close()
+            return
+        writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
+        # A client that went away, or the end of the test, is the end of a connection like any other.
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+            try:
+                await self._handler(Connection(number, self.requests, reader, writer))
+                writer.close()
+                await writer.wait_closed()
+            finally:
+                transport.abort()
+                await writer.wait_closed()

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from notifier import api_key_rules, api_keys
+from notifier import api_keys
 from notifier.models import ApiKey, Scope
 
 
@@ -39,7 +39,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, name: str, scopes: list[str], partners: list[str], **options: Any) -> None:
         scopes, partners = list(dict.fromkeys(scopes)), list(dict.fromkeys(partners))
         try:
-            api_key_rules.check(name=name, scopes=scopes, partners=partners)
+            api_keys.validate(name=name, scopes=scopes, partners=partners)
             key, plain = api_keys.create(name=name, scopes=scopes, partners=partners)
         except ValidationError as error:
             problems = (
