@@ -20,6 +20,7 @@ import pycurl
 
 from deliveries.transport.failures import WRITE_ERROR, failure_kind
 from deliveries.transport.guard import Guard
+from deliveries.transport.kept import Kept
 from deliveries.transport.request import Outgoing, Unsendable
 from notifier.policy.exchange import Exchange, FailureKind, Timing
 
@@ -30,22 +31,25 @@ CONNECTION_MAX_AGE_SECONDS = 60
 # Nor after this long unused: servers drop idle connections (gunicorn after 2 s, Node and Apache after 5), and a request
 # that crosses the close on its way is a failed attempt. It also bounds how many connections stay open.
 CONNECTION_MAX_IDLE_SECONDS = 1
-# A server that dropped a kept connection without a word gets a new connection for each request for this long.
-NO_REUSE_SECONDS = 600
 # libcurl and pycurl add these by themselves; an empty value takes them out unless the request has them.
 _UNWANTED = ("Expect", "Content-Type", "User-Agent")
 # What follows the authority: libcurl itself would write %7e as %7E.
-_URL = re.compile(r"(https?://[^/?#]+)(/[^#]*)")
+_TARGET = re.compile(r"https?://[^/?#]+(/[^#]*)")
 _CONTROL = re.compile(rb"[\r\n\0]")
 
 
 class _Transfer:
-    __slots__ = ("body", "ends_with_head", "future", "guard", "head_is_whole", "lines", "outgoing", "room", "truncated")
+    __slots__ = (
+        "began", "body", "ends_with_head", "fresh", "future", "guard", "head_is_whole", "lines", "outgoing", "room",
+        "truncated",
+    )  # fmt: skip
 
     def __init__(self, outgoing: Outgoing, room: int) -> None:
         self.outgoing = outgoing
         self.future: Future[Exchange] = Future()
-        self.guard = Guard(outgoing.limits.allow_private_cidrs)
+        self.guard: Guard
+        self.began = 0.0
+        self.fresh = False  # no kept connection, please
         self.lines: list[bytes] = []
         self.head_is_whole = False
         # libcurl can leave out the body of a response only where the request has none either.
@@ -95,7 +99,7 @@ class Engine:
         self._submitted: deque[_Transfer] = deque()
         self._idle: list[pycurl.Curl] = []
         self._running: dict[pycurl.Curl, _Transfer] = {}
-        self._no_reuse_until: dict[str, float] = {}
+        self._kept = Kept()
         self._selector = selectors.DefaultSelector()
         self._wake_reader, wake_writer = os.pipe()
         self._wake_writer: int | None = wake_writer
@@ -192,8 +196,12 @@ class Engine:
         self._timer_at = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
     def _begin(self, transfer: _Transfer) -> None:
-        if not transfer.future.set_running_or_notify_cancel():
-            return
+        if transfer.future.set_running_or_notify_cancel():
+            transfer.began = time.monotonic()
+            self._send(transfer)
+
+    def _send(self, transfer: _Transfer) -> None:
+        transfer.guard = Guard(transfer.outgoing.limits.allow_private_cidrs, self._kept.is_open)
         easy = self._idle.pop() if self._idle else pycurl.Curl()
         try:
             self._configure(easy, transfer)
@@ -212,11 +220,8 @@ class Engine:
             raise Unsendable("the URL is not ASCII")
         easy.setopt(pycurl.URL, url)
         easy.setopt(pycurl.PATH_AS_IS, 1)
-        if parts := _URL.fullmatch(url):
-            easy.setopt(pycurl.REQUEST_TARGET, parts[2])
-            if self._no_reuse_until.get(parts[1], 0.0) > time.monotonic():
-                easy.setopt(pycurl.FRESH_CONNECT, 1)
-                easy.setopt(pycurl.FORBID_REUSE, 1)
+        if target := _TARGET.fullmatch(url):
+            easy.setopt(pycurl.REQUEST_TARGET, target[1])
         easy.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         easy.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         easy.setopt(pycurl.FOLLOWLOCATION, 0)
@@ -225,9 +230,13 @@ class Engine:
         easy.setopt(pycurl.CAINFO, self._ca_file)
         easy.setopt(pycurl.ACCEPT_ENCODING, "")
         easy.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(limits.connect_timeout * 1000)))
-        easy.setopt(pycurl.TIMEOUT_MS, max(1, int(limits.total_timeout * 1000)))
+        seconds = limits.total_timeout - (time.monotonic() - transfer.began)
+        easy.setopt(pycurl.TIMEOUT_MS, max(1, int(seconds * 1000)))
         easy.setopt(pycurl.MAXAGE_CONN, CONNECTION_MAX_IDLE_SECONDS)
         easy.setopt(pycurl.MAXLIFETIME_CONN, CONNECTION_MAX_AGE_SECONDS)
+        distrusted = self._kept.distrusts(url)
+        easy.setopt(pycurl.FRESH_CONNECT, transfer.fresh or distrusted)
+        easy.setopt(pycurl.FORBID_REUSE, distrusted)
         easy.setopt(pycurl.OPENSOCKETFUNCTION, transfer.guard.open_socket)
         easy.setopt(pycurl.PREREQFUNCTION, transfer.guard.before_request)
         easy.setopt(pycurl.HEADERFUNCTION, transfer.head)
@@ -262,19 +271,18 @@ class Engine:
 
     def _end(self, easy: pycurl.Curl, code: int, message: str) -> None:
         transfer = self._running.pop(easy)
+        self._kept.note(easy)
         self._multi.remove_handle(easy)
         exchange = _exchange(transfer, easy, code, message)
-        if transfer.guard.stale:
-            self._reuse_no_more(transfer.outgoing.request.url or "")
         easy.reset()
         self._idle.append(easy)
+        if transfer.guard.unusable:
+            transfer.fresh = True
+            self._send(transfer)
+            return
+        if transfer.guard.stale:
+            self._kept.distrust(transfer.outgoing.request.url or "")
         transfer.future.set_result(exchange)
-
-    def _reuse_no_more(self, url: str) -> None:
-        now = time.monotonic()
-        self._no_reuse_until = {origin: until for origin, until in self._no_reuse_until.items() if until > now}
-        if parts := _URL.fullmatch(url):
-            self._no_reuse_until[parts[1]] = now + NO_REUSE_SECONDS
 
 
 def _exchange(transfer: _Transfer, easy: pycurl.Curl, code: int, message: str) -> Exchange:
@@ -290,7 +298,7 @@ def _exchange(transfer: _Transfer, easy: pycurl.Curl, code: int, message: str) -
             failure_detail=detail,
             timing=timing,
             remote_ip=remote_ip,
-            maybe_sent=maybe_sent and kind is not FailureKind.ADDRESS_BLOCKED,
+            maybe_sent=maybe_sent,
         )
     return Exchange(
         status=easy.getinfo(pycurl.RESPONSE_CODE),
@@ -304,10 +312,10 @@ def _exchange(transfer: _Transfer, easy: pycurl.Curl, code: int, message: str) -
 
 def _failure(transfer: _Transfer, easy: pycurl.Curl, code: int, message: str) -> tuple[FailureKind, str]:
     guard = transfer.guard
-    if guard.refusal is not None:
-        return FailureKind.ADDRESS_BLOCKED, guard.refusal
     if guard.stale:
         return FailureKind.CONNECTION_RESET, "the kept connection broke before a response; nothing is sent twice"
+    if guard.refusal is not None:
+        return FailureKind.ADDRESS_BLOCKED, guard.refusal
     if not code:
         return FailureKind.CONNECTION_RESET, "the connection was closed within the response's head"
     return failure_kind(code, easy), guard.trouble or message or f"libcurl error {code}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from ipaddress import ip_address
 
 import pycurl
@@ -29,24 +29,33 @@ class _Lent:
 class Guard:
     """The gate of one transfer, called by libcurl before each connect and before each request on whatever connection.
 
-    ``stale`` says that a kept connection broke before a response, ``trouble`` that no socket could be had.
+    ``unusable`` says that nothing was sent because the kept connection was closed or is not for this partner, ``stale``
+    that a kept connection broke under the request, ``trouble`` that no socket could be had.
     """
 
-    __slots__ = ("_allow_private_cidrs", "_asked", "_permitted", "_refusal", "stale", "trouble")
+    __slots__ = ("_allow_private_cidrs", "_asked", "_is_open", "_permitted", "_refusal", "stale", "trouble", "unusable")
 
-    def __init__(self, allow_private_cidrs: Collection[str]) -> None:
+    def __init__(self, allow_private_cidrs: Collection[str], is_open: Callable[[str, int, int], bool]) -> None:
         self._allow_private_cidrs = allow_private_cidrs
-        self._asked = self._permitted = self.stale = False
+        self._is_open = is_open
+        self._asked = self._permitted = self.stale = self.unusable = False
         self._refusal: str | None = None
         self.trouble: str | None = None
 
     @property
     def refusal(self) -> str | None:
-        """Why nothing may be reached; None where an address might be, even if another of the same name might not."""
+        """Why nothing may be reached; None where an address might be, even if another of the same name may not."""
         return None if self._permitted else self._refusal
 
     def open_socket(self, purpose: int, address: tuple[int, int, int, tuple[str | bytes, ...]]) -> _Lent | int:
-        """libcurl's OPENSOCKETFUNCTION: a socket for an address that may be reached, else SOCKET_BAD."""
+        """libcurl's OPENSOCKETFUNCTION: a socket for an address that may be reached, else SOCKET_BAD.
+
+        Where a kept connection broke before a response, libcurl comes for another one, to send the request once more,
+        which the partner may have had already (measured: six times in one attempt).
+        """
+        if self._asked:
+            self.stale = True
+            return int(pycurl.SOCKET_BAD)
         family, kind, protocol, where = address
         if family not in (socket.AF_INET, socket.AF_INET6) or not self._permits(where[0]):
             return int(pycurl.SOCKET_BAD)
@@ -58,17 +67,16 @@ class Guard:
             return int(pycurl.SOCKET_BAD)
 
     def before_request(self, remote_ip: str, local_ip: str, remote_port: int, local_port: int) -> int:
-        """libcurl's PREREQFUNCTION: a kept connection may have been opened under another partner's rules.
-
-        libcurl asks again where a kept connection broke before a response, to send the request once more, which the
-        partner may have had already (measured: six times in one attempt).
-        """
-        if self._asked:
+        """libcurl's PREREQFUNCTION: a kept connection may have been opened under another partner's rules, or be closed."""
+        if self._asked:  # it would send once more, on the next kept connection
             self.stale = True
             return int(pycurl.PREREQFUNC_ABORT)
         self._asked = True
-        self._permitted = self._permits(remote_ip)
-        return int(pycurl.PREREQFUNC_OK if self._permitted else pycurl.PREREQFUNC_ABORT)
+        kept = not self._permitted
+        if kept and not (self._permits(remote_ip) and self._is_open(remote_ip, remote_port, local_port)):
+            self.unusable = True
+            return int(pycurl.PREREQFUNC_ABORT)
+        return int(pycurl.PREREQFUNC_OK)
 
     def _permits(self, host: str | bytes) -> bool:
         text = host.decode() if isinstance(host, bytes) else host

@@ -6,7 +6,7 @@ import io
 import re
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]  # its stubs are a package of their own, for one call
 import pytest
 import yaml
 from django.core.management import call_command

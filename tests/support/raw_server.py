@@ -53,13 +53,17 @@ class Connection:
 
     async def request(self) -> Received:
         """The next request, whole; it is among the server's ``requests`` from now on."""
-        head = await self._reader.readuntil(b"\r\n\r\n")
+        head = await self.head()
         unread = Received(self.number, head, b"")
         length = unread.header("content-length")
         body = await self._reader.readexactly(int(length[0])) if length else b""
         received = Received(self.number, head, body)
         self._requests.append(received)
         return received
+
+    async def head(self) -> bytes:
+        """The next request's head alone."""
+        return await self._reader.readuntil(b"\r\n\r\n")
 
     async def read(self) -> bytes:
         """Whatever has come, which need not be HTTP."""
@@ -126,6 +130,14 @@ class RawServer:
 
     def url(self, path: str = "/", *, host: str | None = None) -> str:
         return f"{'https' if self._tls else 'http'}://{host or self._host}:{self.port}{path}"
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call in the server's thread, to which the events belong that handlers wait for."""
+        self._loop.call_soon_threadsafe(function)
+
+    def idle(self) -> bool:
+        """Whether the server has ended every connection."""
+        return not self._handling
 
     async def _serve(self) -> None:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
