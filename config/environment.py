@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
 
@@ -85,16 +86,41 @@ class Environment:
         value = self._raw(name, default)
         return default if value is None else Path(value).expanduser().resolve()
 
+    def file(self, name: str, default: str) -> str:
+        """A file that is there."""
+        value = self._raw(name, default) or default
+        if not Path(value).is_file():
+            raise ImproperlyConfigured(f"{name}={value!r} is not a file.")
+        return value
+
+    def broker(self, name: str, default: str) -> str:
+        """A broker URL; what it holds besides the scheme may be a password, and is not repeated."""
+        value = self._raw(name, default) or default
+        if not value.startswith(("redis://", "rediss://", "redis+socket://", "sentinel://")):
+            raise ImproperlyConfigured(f"{name} must begin with redis://, rediss://, redis+socket:// or sentinel://.")
+        return value
+
+    def fernet_keys(self, name: str) -> list[str]:
+        """A comma-separated list of Fernet keys, none of which is ever repeated."""
+        keys = self.names_list(name)
+        for number, key in enumerate(keys, start=1):
+            try:
+                Fernet(key)
+            except ValueError:
+                raise ImproperlyConfigured(
+                    f"{name}: key number {number} is not a Fernet key (32 bytes in URL-safe base64)."
+                ) from None
+        return keys
+
     def database(self, name: str, default: str) -> dict[str, Any]:
         """A database URL: ``mysql://user:password@host:port/name`` or ``sqlite:////path/file``."""
         value = self._raw(name, "sqlite:///<NOTIFIER_DATA_DIR>/notifier.sqlite3") or default
-        scheme = value.partition("://")[0]
-        if scheme not in {"mysql", "sqlite"}:
-            raise ImproperlyConfigured(f"{name} begins with {scheme!r}; it must begin with mysql:// or sqlite://.")
+        if not value.startswith(("mysql://", "sqlite:///")):
+            # Not repeated: it may hold a password.
+            raise ImproperlyConfigured(f"{name} must begin with mysql:// or sqlite:///.")
         try:
             config = environ.Env.db_url_config(value)
         except (ValueError, environ.ImproperlyConfigured):
-            # The value may hold a password, so it is not repeated here.
             raise ImproperlyConfigured(
                 f"{name} is not a database URL like mysql://user:password@host:port/name."
             ) from None

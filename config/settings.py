@@ -60,13 +60,13 @@ DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Broker: only a hint ------------------------------------------------------------------------------------------
-CELERY_BROKER_URL = env.text("CELERY_BROKER_URL", "redis://127.0.0.1:6379/0")
+CELERY_BROKER_URL = env.broker("CELERY_BROKER_URL", "redis://127.0.0.1:6379/0")
 NOTIFIER_QUEUE = env.text("NOTIFIER_QUEUE", "notifier")
 
 # --- Accepting ----------------------------------------------------------------------------------------------------
 NOTIFIER_MAX_BODY_BYTES = env.integer("NOTIFIER_MAX_BODY_BYTES", 256 * 1024, minimum=1024, maximum=16 * 1024 * 1024)
 # Fernet keys for sealed header values: the first encrypts, all decrypt. Empty: a key derived from NOTIFIER_SECRET_KEY.
-NOTIFIER_SEALING_KEYS = env.names_list("NOTIFIER_SEALING_KEYS")
+NOTIFIER_SEALING_KEYS = env.fernet_keys("NOTIFIER_SEALING_KEYS")
 NOTIFIER_SENSITIVE_HEADERS = env.names_list("NOTIFIER_SENSITIVE_HEADERS")
 
 # --- Delivering ---------------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ NOTIFIER_DRAIN_SECONDS = env.seconds("NOTIFIER_DRAIN_SECONDS", 35, minimum=0, ma
 # How much of a response is read, for success conditions, and how much of that an attempt keeps.
 NOTIFIER_RESPONSE_READ_BYTES = env.integer("NOTIFIER_RESPONSE_READ_BYTES", 65_536, minimum=0, maximum=1_048_576)
 NOTIFIER_RESPONSE_KEEP_BYTES = env.integer("NOTIFIER_RESPONSE_KEEP_BYTES", 2_048, minimum=0, maximum=16_384)
-NOTIFIER_CA_FILE = env.text("NOTIFIER_CA_FILE", certifi.where())
+NOTIFIER_CA_FILE = env.file("NOTIFIER_CA_FILE", certifi.where())
 env.names["NOTIFIER_CA_FILE"] = "certifi's bundle"
 NOTIFIER_SWEEP_SECONDS = env.seconds("NOTIFIER_SWEEP_SECONDS", 1.0, minimum=0.1, maximum=60)
 
@@ -189,5 +189,6 @@ LOGGING = {
         "deliveries": {"level": NOTIFIER_LOG_LEVEL},
         # A 4xx is the caller's business and is answered; it is no line in our log.
         "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
     },
 }

@@ -101,11 +101,11 @@ class Engine:
         self._running: dict[pycurl.Curl, _Transfer] = {}
         self._kept = Kept()
         self._selector = selectors.DefaultSelector()
-        self._wake_reader, wake_writer = os.pipe()
-        self._wake_writer: int | None = wake_writer
+        self._wake_reader, self._wake_writer = os.pipe()
+        self._closed = False
         self._wake_lock = threading.Lock()
         os.set_blocking(self._wake_reader, False)
-        os.set_blocking(wake_writer, False)
+        os.set_blocking(self._wake_writer, False)
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
         self._timer_at: float | None = None
         self._stopping = False
@@ -136,7 +136,7 @@ class Engine:
 
     def _wake(self) -> None:
         with self._wake_lock, contextlib.suppress(BlockingIOError):  # the pipe is full of wakes already
-            if self._wake_writer is not None:
+            if not self._closed:
                 os.write(self._wake_writer, b"\0")
 
     # --- the engine's thread ---
@@ -157,9 +157,9 @@ class Engine:
         self._multi.close()
         self._selector.close()
         with self._wake_lock:
+            self._closed = True
             os.close(self._wake_reader)
             os.close(self._wake_writer)
-            self._wake_writer = None
 
     def _turn(self) -> None:
         timeout = None if self._timer_at is None else max(0.0, self._timer_at - time.monotonic())
@@ -231,7 +231,7 @@ class Engine:
         easy.setopt(pycurl.ACCEPT_ENCODING, "")
         easy.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(limits.connect_timeout * 1000)))
         seconds = limits.total_timeout - (time.monotonic() - transfer.began)
-        easy.setopt(pycurl.TIMEOUT_MS, max(1, int(seconds * 1000)))
+        easy.setopt(pycurl.TIMEOUT_MS, max(1, round(seconds * 1000)))
         easy.setopt(pycurl.MAXAGE_CONN, CONNECTION_MAX_IDLE_SECONDS)
         easy.setopt(pycurl.MAXLIFETIME_CONN, CONNECTION_MAX_AGE_SECONDS)
         distrusted = self._kept.distrusts(url)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
 from config.environment import Environment
@@ -184,7 +185,7 @@ def test_url_of_another_database(scheme: str) -> None:
         given(f"{scheme}://u:{PASSWORD}@h/n").database("NAME", "sqlite:////d")
 
     assert refusal(error).startswith("NAME ")
-    assert refusal(error).endswith(" must begin with mysql:// or sqlite://.")
+    assert refusal(error).endswith(" must begin with mysql:// or sqlite:///.")
 
 
 @pytest.mark.parametrize(
@@ -205,10 +206,6 @@ def test_url_without_a_database(value: str) -> None:
     assert refusal(error) == "NAME names no database; it should end in /name."
 
 
-# Without "://" the whole value is taken for the scheme, which the refusal repeats.
-LEAKS = pytest.mark.xfail(reason="config.environment repeats a DATABASE_URL that has no ://, password and all")
-
-
 @pytest.mark.parametrize(
     "value",
     [
@@ -217,10 +214,10 @@ LEAKS = pytest.mark.xfail(reason="config.environment repeats a DATABASE_URL that
         f"mysql://u:{PASSWORD}@h:3306",
         f"mysql://u:{PASSWORD}@[::1/n",
         f"mysql://u:{PASSWORD}/x@h:3306/",
-        pytest.param(f"u:{PASSWORD}@h/n", marks=LEAKS),
-        pytest.param(f"mysql:u:{PASSWORD}@h/n", marks=LEAKS),
-        pytest.param(f"mysql:/u:{PASSWORD}@h/n", marks=LEAKS),
-        pytest.param(PASSWORD, marks=LEAKS),
+        f"u:{PASSWORD}@h/n",
+        f"mysql:u:{PASSWORD}@h/n",
+        f"mysql:/u:{PASSWORD}@h/n",
+        PASSWORD,
     ],
 )
 def test_refused_url_is_never_repeated(value: str) -> None:
@@ -298,3 +295,35 @@ def test_demo_key_is_taken_in_the_embedded_run() -> None:
     done = manage("check", NOTIFIER_DEMO_API_KEY=PASSWORD, NOTIFIER_EMBEDDED="true")
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_file_must_be_there(tmp_path: Path) -> None:
+    there = tmp_path / "ca.pem"
+    there.touch()
+
+    assert given(str(there)).file("NAME", "/default") == str(there)
+    with pytest.raises(ImproperlyConfigured, match=r"NAME='/no/such.pem' is not a file"):
+        given("/no/such.pem").file("NAME", "/default")
+
+
+@pytest.mark.parametrize("value", [f"amqp://u:{PASSWORD}@h/0", PASSWORD, f"redis:/{PASSWORD}"])
+def test_a_refused_broker_is_never_repeated(value: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as error:
+        given(value).broker("NAME", "redis://127.0.0.1/0")
+
+    assert str(error.value).startswith("NAME must begin with redis://")
+    assert PASSWORD not in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["redis://h/0", "rediss://h:1/0", "redis+socket:///s", "sentinel://h"])
+def test_a_redis_broker_is_taken(value: str) -> None:
+    assert given(value).broker("NAME", "redis://127.0.0.1/0") == value
+
+
+def test_sealing_keys_are_checked_one_by_one_and_never_repeated() -> None:
+    good = Fernet.generate_key().decode()
+
+    assert given(f"{good}, {good}").fernet_keys("NAME") == [good, good]
+    with pytest.raises(ImproperlyConfigured) as error:
+        given(f"{good},{PASSWORD}").fernet_keys("NAME")
+    assert str(error.value) == "NAME: key number 2 is not a Fernet key (32 bytes in URL-safe base64)."

@@ -161,6 +161,29 @@ def test_a_kept_connection_that_was_closed_meanwhile_is_noticed(sender: Sender) 
     assert partner.connections == 5
 
 
+def test_an_answer_that_nobody_asked_for_is_not_the_next_request_s(sender: Sender) -> None:
+    """Some servers say 408 into an idle connection before they close it."""
+
+    async def handle(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(OK)
+        if connection.number == 1:
+            await answered.wait()
+            await connection.send(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+            sent.append(connection.number)
+        await connection.closed()
+
+    answered, sent = asyncio.Event(), list[int]()
+    with RawServer(handle) as partner:
+        first = sender.send(partner.url("/1"))
+        partner.call(answered.set)
+        wait_until(lambda: sent, seconds=5, what="the unasked answer")
+        second = sender.send(partner.url("/2"))
+
+    assert (first.status, second.status) == (200, 200)
+    assert _lines(partner) == [(1, b"/1"), (2, b"/2")]
+
+
 def _blocked(exchange: Exchange) -> None:
     assert exchange.failure is FailureKind.ADDRESS_BLOCKED
     assert exchange.maybe_sent is False

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from notifier.policy.classify import Judgement, Outcome
 from notifier.policy.retry import (
     DEFAULT_MAX_ATTEMPTS,
+    MAX_ATTEMPTS,
     MAX_DELAY_SECONDS,
     RETRY_AFTER_CAP,
     Backoff,
@@ -29,6 +30,7 @@ from notifier.policy.retry import (
 from tests.unit.cases import case
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+DAY = timedelta(hours=24)
 ALMOST_ONE = 1 - 2**-53  # the largest number that random.random() gives
 FAILED = Judgement(Outcome.TEMPORARY, "http_503", "The partner answered 503.")
 
@@ -102,6 +104,14 @@ def test_backoff(policy: Backoff, max_attempts: int, longest: list[float]) -> No
     assert [delay_range(policy, failures) for failures in range(1, max_attempts)] == [(0.0, wait) for wait in longest]
 
 
+def test_what_is_stored_and_documented_is_stable() -> None:
+    assert [reason.value for reason in DeadReason] == ["exhausted", "rejected", "expired", "cancelled", "blocked"]
+    assert [jitter.value for jitter in Jitter] == ["full", "none"]
+    assert (DEFAULT_MAX_ATTEMPTS, MAX_ATTEMPTS) == (10, 100)
+    assert timedelta(seconds=MAX_DELAY_SECONDS) == timedelta(days=30)
+    assert DAY == RETRY_AFTER_CAP
+
+
 def test_the_defaults_give_up_after_three_hours_at_most() -> None:
     assert timedelta(seconds=sum(DEFAULTS)) == timedelta(hours=3, minutes=3, seconds=30)
 
@@ -172,11 +182,12 @@ def test_an_unknown_kind_of_policy_is_a_programming_error() -> None:
         case("120", timedelta(seconds=120), id="seconds"),
         case(" 120\t", timedelta(seconds=120), id="blanks-around"),
         case("007", timedelta(seconds=7), id="leading-zeros"),
-        case("86400", RETRY_AFTER_CAP, id="a-day"),
-        case("86401", RETRY_AFTER_CAP, id="above-a-day"),
-        case("9999999999", RETRY_AFTER_CAP, id="ten-digits"),
-        case("99999999999", RETRY_AFTER_CAP, id="eleven-digits"),
-        case("9" * 10_000, RETRY_AFTER_CAP, id="ten-thousand-digits"),
+        case("86399", timedelta(seconds=86_399), id="just-less-than-a-day"),
+        case("86400", DAY, id="a-day"),
+        case("86401", DAY, id="above-a-day"),
+        case("9999999999", DAY, id="ten-digits"),
+        case("99999999999", DAY, id="eleven-digits"),
+        case("9" * 10_000, DAY, id="ten-thousand-digits"),
         case("Sun, 01 Mar 2026 12:05:00 GMT", timedelta(minutes=5), id="imf-fixdate"),
         case("Sunday, 01-Mar-26 12:05:00 GMT", timedelta(minutes=5), id="rfc-850"),
         case("Sun Mar  1 12:05:00 2026", timedelta(minutes=5), id="asctime-is-utc"),
@@ -184,7 +195,7 @@ def test_an_unknown_kind_of_policy_is_a_programming_error() -> None:
         case("Sun, 01 Mar 2026 12:05:00 -0000", timedelta(minutes=5), id="unknown-offset-is-utc"),
         case("Sun, 01 Mar 2026 12:05:00", timedelta(minutes=5), id="no-zone-is-utc"),
         case("Wrong, 01 Mar 2026 12:00:01 GMT", timedelta(seconds=1), id="wrong-weekday"),
-        case("Fri, 31 Dec 9999 23:59:59 GMT", RETRY_AFTER_CAP, id="end-of-time"),
+        case("Fri, 31 Dec 9999 23:59:59 GMT", DAY, id="end-of-time"),
     ],
 )
 def test_retry_after_is_read(value: str, wait: timedelta) -> None:
@@ -246,7 +257,7 @@ _DATE_LIKE = st.builds(
 def test_whatever_retry_after_holds_it_is_a_wait_of_at_most_a_day_or_none(value: str) -> None:
     wait = parse_retry_after(value, now=NOW)
 
-    assert wait is None or timedelta() < wait <= RETRY_AFTER_CAP
+    assert wait is None or timedelta() < wait <= DAY
 
 
 @pytest.mark.parametrize(
