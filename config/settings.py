@@ -40,6 +40,8 @@ _database: dict[str, Any] = env.database("DATABASE_URL", default=f"sqlite:///{NO
 _database["CONN_MAX_AGE"] = 60
 _database["CONN_HEALTH_CHECKS"] = True
 if _database["ENGINE"].endswith("sqlite3"):
+    # Tests get a file too: SQLite in memory has one lock for a whole table, whoever holds it.
+    _database["TEST"] = {"NAME": f"{_database['NAME']}.test"}
     _database["OPTIONS"] = {
         "timeout": 20,
         # A deferred transaction that turns into a writer fails at once with "database is locked"; an immediate one waits.

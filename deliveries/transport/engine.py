@@ -21,6 +21,7 @@ import pycurl
 from deliveries.transport.failures import WRITE_ERROR, failure_kind
 from deliveries.transport.guard import Guard
 from deliveries.transport.kept import Kept
+from deliveries.transport.names import Addresses, LookUp, Names, look_up
 from deliveries.transport.request import Outgoing, Unsendable
 from notifier.policy.exchange import Exchange, FailureKind, Timing
 
@@ -33,15 +34,17 @@ CONNECTION_MAX_AGE_SECONDS = 60
 CONNECTION_MAX_IDLE_SECONDS = 1
 # libcurl and pycurl add these by themselves; an empty value takes them out unless the request has them.
 _UNWANTED = ("Expect", "Content-Type", "User-Agent")
-# What follows the authority: libcurl itself would write %7e as %7E.
+# What follows the authority is sent as it is: libcurl would take out /../ and write %7e as %7E.
 _TARGET = re.compile(r"https?://[^/?#]+(/[^#]*)")
+# A host that must be looked up. A literal address need not, nor localhost, which libcurl knows.
+_NAME = re.compile(r"https?://(?!localhost\.?[:/?#])((?=[^:/?#]*[a-z])[a-z0-9._-]+)(?::([0-9]+))?(?=[/?#]|$)", re.I)
 _CONTROL = re.compile(rb"[\r\n\0]")
 
 
 class _Transfer:
     __slots__ = (
-        "began", "body", "ends_with_head", "fresh", "future", "guard", "head_is_whole", "lines", "outgoing", "room",
-        "truncated",
+        "addresses", "began", "body", "ends_with_head", "fresh", "future", "guard", "head_is_whole", "lines",
+        "looked_up_seconds", "outgoing", "room", "truncated",
     )  # fmt: skip
 
     def __init__(self, outgoing: Outgoing, room: int) -> None:
@@ -49,6 +52,8 @@ class _Transfer:
         self.future: Future[Exchange] = Future()
         self.guard: Guard
         self.began = 0.0
+        self.addresses: Addresses = ()  # of a host that is a name
+        self.looked_up_seconds = 0.0
         self.fresh = False  # no kept connection, please
         self.lines: list[bytes] = []
         self.head_is_whole = False
@@ -93,13 +98,14 @@ class Engine:
     nothing tells that from a stream that the server refused.
     """
 
-    def __init__(self, *, ca_file: str, read_bytes: int) -> None:
+    def __init__(self, *, ca_file: str, read_bytes: int, look_up: LookUp = look_up) -> None:
         self._ca_file = ca_file
         self._read_bytes = read_bytes
         self._submitted: deque[_Transfer] = deque()
         self._idle: list[pycurl.Curl] = []
         self._running: dict[pycurl.Curl, _Transfer] = {}
         self._kept = Kept()
+        self._names: Names[_Transfer] = Names(look_up, self._wake)
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = os.pipe()
         self._closed = False
@@ -162,7 +168,8 @@ class Engine:
             os.close(self._wake_writer)
 
     def _turn(self) -> None:
-        timeout = None if self._timer_at is None else max(0.0, self._timer_at - time.monotonic())
+        timers = [at for at in (self._timer_at, self._names.next_deadline()) if at is not None]
+        timeout = max(0.0, min(timers) - time.monotonic()) if timers else None
         for key, events in self._selector.select(timeout):
             if key.fd == self._wake_reader:
                 os.read(self._wake_reader, 65_536)
@@ -172,6 +179,10 @@ class Engine:
             self._multi.socket_action(key.fd, action)
         while self._submitted:
             self._begin(self._submitted.popleft())
+        for transfer, addresses in self._names.answered():
+            self._looked_up(transfer, addresses)
+        for transfer in self._names.late():
+            self._not_looked_up(transfer, "the name could not be looked up in time")
         if self._timer_at is not None and self._timer_at <= time.monotonic():
             self._timer_at = None
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
@@ -198,7 +209,33 @@ class Engine:
     def _begin(self, transfer: _Transfer) -> None:
         if transfer.future.set_running_or_notify_cancel():
             transfer.began = time.monotonic()
+            name = _NAME.match(transfer.outgoing.request.url or "")
+            if name is None:
+                self._send(transfer)
+                return
+            addresses = self._names.addresses(name[1].lower())
+            if addresses is not None:
+                transfer.addresses = addresses
+                self._send(transfer)
+                return
+            limits = transfer.outgoing.limits
+            deadline = transfer.began + min(limits.connect_timeout, limits.total_timeout)
+            self._names.wait(name[1].lower(), transfer, deadline)
+
+    def _looked_up(self, transfer: _Transfer, addresses: Addresses) -> None:
+        transfer.looked_up_seconds = time.monotonic() - transfer.began
+        if addresses:
+            transfer.addresses = addresses
             self._send(transfer)
+        else:
+            self._not_looked_up(transfer, "the name has no address, or its servers do not answer")
+
+    def _not_looked_up(self, transfer: _Transfer, why: str) -> None:
+        milliseconds = _ms(time.monotonic() - transfer.began)
+        timing = Timing(dns_ms=milliseconds, total_ms=milliseconds)
+        transfer.future.set_result(
+            Exchange(failure=FailureKind.DNS_FAILURE, failure_detail=why, timing=timing, maybe_sent=False)
+        )
 
     def _send(self, transfer: _Transfer) -> None:
         transfer.guard = Guard(transfer.outgoing.limits.allow_private_cidrs, self._kept.is_open)
@@ -219,7 +256,6 @@ class Engine:
         if not url.isascii():
             raise Unsendable("the URL is not ASCII")
         easy.setopt(pycurl.URL, url)
-        easy.setopt(pycurl.PATH_AS_IS, 1)
         if target := _TARGET.fullmatch(url):
             easy.setopt(pycurl.REQUEST_TARGET, target[1])
         easy.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
@@ -229,9 +265,13 @@ class Engine:
         easy.setopt(pycurl.NOSIGNAL, 1)
         easy.setopt(pycurl.CAINFO, self._ca_file)
         easy.setopt(pycurl.ACCEPT_ENCODING, "")
-        easy.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(limits.connect_timeout * 1000)))
-        seconds = limits.total_timeout - (time.monotonic() - transfer.began)
-        easy.setopt(pycurl.TIMEOUT_MS, max(1, round(seconds * 1000)))
+        if (name := _NAME.match(url)) and transfer.addresses:
+            port = name[2] or ("443" if url[:5].lower() == "https" else "80")
+            known = ",".join(f"[{address}]" if ":" in address else address for address in transfer.addresses)
+            easy.setopt(pycurl.RESOLVE, [f"+{name[1]}:{port}:{known}"])
+        spent = time.monotonic() - transfer.began
+        easy.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round((limits.connect_timeout - spent) * 1000)))
+        easy.setopt(pycurl.TIMEOUT_MS, max(1, round((limits.total_timeout - spent) * 1000)))
         easy.setopt(pycurl.MAXAGE_CONN, CONNECTION_MAX_IDLE_SECONDS)
         easy.setopt(pycurl.MAXLIFETIME_CONN, CONNECTION_MAX_AGE_SECONDS)
         distrusted = self._kept.distrusts(url)
@@ -286,7 +326,7 @@ class Engine:
 
 
 def _exchange(transfer: _Transfer, easy: pycurl.Curl, code: int, message: str) -> Exchange:
-    timing = _timing(easy)
+    timing = _timing(easy, transfer.looked_up_seconds)
     maybe_sent = easy.getinfo(pycurl.REQUEST_SIZE) > 0
     remote_ip = easy.getinfo(pycurl.PRIMARY_IP) or None
     if code == WRITE_ERROR and (transfer.truncated or transfer.ends_with_head):
@@ -339,17 +379,17 @@ def _bytes(text: str | bytes, encoding: str, what: str) -> bytes:
     raise Unsendable(f"{what} cannot be written in {encoding}")
 
 
-def _timing(easy: pycurl.Curl) -> Timing:
-    """libcurl's times count from the start; ours are the phases."""
+def _timing(easy: pycurl.Curl, looked_up: float) -> Timing:
+    """libcurl's times count from its start, which is after the lookup of the name; ours are the phases."""
     dns, connected = easy.getinfo(pycurl.NAMELOOKUP_TIME), easy.getinfo(pycurl.CONNECT_TIME)
     secured, sent = easy.getinfo(pycurl.APPCONNECT_TIME), easy.getinfo(pycurl.PRETRANSFER_TIME)
     first, total = easy.getinfo(pycurl.STARTTRANSFER_TIME), easy.getinfo(pycurl.TOTAL_TIME)
     return Timing(
-        dns_ms=_ms(dns if connected else 0),
+        dns_ms=_ms(looked_up + (dns if connected else 0)),
         connect_ms=_ms(connected - dns),
         tls_ms=_ms(secured - connected if secured else 0),
         ttfb_ms=_ms(first - sent if first else 0),
-        total_ms=_ms(total),
+        total_ms=_ms(looked_up + total),
     )
 
 

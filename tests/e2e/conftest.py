@@ -27,10 +27,10 @@ def partner(folder: Path) -> Iterator[PartnerSimulator]:
     simulator.stop()
 
 
-@pytest.fixture
-def system(folder: Path) -> Iterator[System]:
-    """Web, worker and beat on a MariaDB database and a Valkey of their own."""
-    running = FullSystem(folder, os.environ["DATABASE_URL"], **QUICK)
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """Web, worker and beat on a MariaDB database and a Valkey of their own; one system serves a module's tests."""
+    running = FullSystem(tmp_path_factory.mktemp("system"), os.environ["DATABASE_URL"], **QUICK)
     try:
         running.start_all()
         yield running

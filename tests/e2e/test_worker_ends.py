@@ -17,7 +17,7 @@ def _in_flight(system: FullSystem, partner: PartnerSimulator) -> list[str]:
 
     Posted while the worker is frozen, so that all of them are claimed and sent at one moment.
     """
-    worker = system.processes["worker"]
+    worker = system.worker()
     system.apply_partners(slow=scenarios.PARTNER | {"timeout_seconds": 3})
     worker.send_signal(signal.SIGSTOP)
     ids = [system.client.notify(partner_id="slow", target_url=partner.url("/slow/2500")) for _ in range(IN_FLIGHT)]
@@ -29,12 +29,12 @@ def _in_flight(system: FullSystem, partner: PartnerSimulator) -> list[str]:
 def test_what_a_killed_worker_had_in_flight_is_delivered_by_another(
     system: FullSystem, partner: PartnerSimulator
 ) -> None:
-    worker = system.processes["worker"]
+    worker = system.worker()
     ids = _in_flight(system, partner)
 
     worker.send_signal(signal.SIGKILL)
     worker.wait(10)
-    system.start_worker("second")
+    system.start_worker("worker-2")
 
     tasks = scenarios.ended(system.client, ids, seconds=60)
     lost = 0
@@ -50,12 +50,12 @@ def test_what_a_killed_worker_had_in_flight_is_delivered_by_another(
 def test_a_worker_that_is_asked_to_stop_finishes_and_sends_nothing_twice(
     system: FullSystem, partner: PartnerSimulator
 ) -> None:
-    worker = system.processes["worker"]
+    worker = system.worker()
     ids = _in_flight(system, partner)
 
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(20) == 0
-    system.start_worker("second")
+    system.start_worker("worker-3")
 
     tasks = scenarios.ended(system.client, ids, seconds=30)
     assert {(task["status"], task["attempt_count"]) for task in tasks.values()} == {("succeeded", 1)}

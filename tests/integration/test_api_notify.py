@@ -150,7 +150,7 @@ def test_priorities_rank_the_larger_first(priority: int) -> None:
         ("[]", "[]"),
         ('{ "b" : [ 1 , 2 ] ,\r\n\t"a" : { "c" : null } }', '{"b":[1,2],"a":{"c":null}}'),
         ('{"": 1, " ": 2}', '{"":1," ":2}'),
-        ("[" * 62 + "]" * 62, "[" * 62 + "]" * 62),
+        ("[" * 63 + "]" * 63, "[" * 63 + "]" * 63),
     ],
     ids=lambda text: text[:30],
 )

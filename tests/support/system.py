@@ -82,6 +82,13 @@ class System:
             f"{name}@tests",
         )
 
+    def worker(self) -> subprocess.Popen[bytes]:
+        """The worker that was started last and runs."""
+        running = [
+            process for name, process in self.processes.items() if name.startswith("worker") and process.poll() is None
+        ]
+        return running[-1]
+
     def start_beat(self, name: str = "beat") -> subprocess.Popen[bytes]:
         return self.start(name, "celery", "-A", "config.celery", "beat")
 

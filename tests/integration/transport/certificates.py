@@ -24,18 +24,25 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
-        now = datetime.fromtimestamp(datetime.now(UTC).timestamp(), UTC)  # noqa: TID251 - certificates live in real time
+        now = datetime.now(UTC)  # noqa: TID251 - libcurl judges certificates by the machine's clock
         self._now = now
         self._certificate = self._sign(self._key, "authority", [], now - _DAY, now + _DAY, self._key, None)
         self.file = folder / "authority.pem"
         self.file.write_bytes(self._certificate.public_bytes(Encoding.PEM))
 
-    def server(self, *, address: str = "127.0.0.1", expired: bool = False, self_signed: bool = False) -> ssl.SSLContext:
-        """A server's side of TLS whose certificate is for this address."""
+    def server(
+        self,
+        *,
+        address: str = "127.0.0.1",
+        name: str = "partner.test",
+        expired: bool = False,
+        self_signed: bool = False,
+    ) -> ssl.SSLContext:
+        """A server's side of TLS whose certificate is for this address and this name."""
         key = ec.generate_private_key(ec.SECP256R1())
         until = self._now - _DAY if expired else self._now + _DAY
         issuer_key, issuer = (key, None) if self_signed else (self._key, self._certificate)
-        names: list[x509.GeneralName] = [x509.IPAddress(ip_address(address))]
+        names: list[x509.GeneralName] = [x509.IPAddress(ip_address(address)), x509.DNSName(name)]
         certificate = self._sign(key, "partner", names, self._now - 2 * _DAY, until, issuer_key, issuer)
         file = self._folder / f"server-{next(_numbers)}.pem"
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

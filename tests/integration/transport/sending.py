@@ -9,7 +9,9 @@ import certifi
 import requests
 from requests.structures import CaseInsensitiveDict
 
+from deliveries.transport import names
 from deliveries.transport.engine import Engine
+from deliveries.transport.names import LookUp
 from deliveries.transport.request import Limits, Outgoing
 from notifier.policy.exchange import Exchange
 
@@ -41,8 +43,8 @@ class Sender:
         return self.engine.submit(request).result(PATIENCE_SECONDS)
 
 
-def new_engine(*, ca_file: str | None = None, read_bytes: int = READ_BYTES) -> Engine:
-    engine = Engine(ca_file=ca_file or certifi.where(), read_bytes=read_bytes)
+def new_engine(*, ca_file: str | None = None, read_bytes: int = READ_BYTES, look_up: LookUp = names.look_up) -> Engine:
+    engine = Engine(ca_file=ca_file or certifi.where(), read_bytes=read_bytes, look_up=look_up)
     engine.start()
     return engine
 

@@ -58,6 +58,14 @@ def test_a_good_status_that_does_not_meet_the_condition_is_temporary(status: int
     )
 
 
+@pytest.mark.parametrize("status", [100, 199, 200, 399, 400, 599])
+def test_a_status_that_is_neither_good_nor_permanent_is_told_by_its_number(status: int) -> None:
+    judgement = classify(Exchange(status=status), success_condition="false", permanent_statuses=())
+
+    code = "condition_not_met" if 200 <= status < 400 else f"http_{status}"
+    assert (judgement.outcome, judgement.error_code) == (Outcome.TEMPORARY, code)
+
+
 @pytest.mark.parametrize(
     ("permanent", "status", "outcome"),
     [
