@@ -23,12 +23,14 @@ def _ticks() -> float:
 def read() -> datetime:
     """The database's time, asked now. Costs a round trip; raises what the database raises."""
     global _read, _read_at
-    sql = "SELECT UTC_TIMESTAMP(6)" if connection.vendor == "mysql" else "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')"
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        (value,) = cursor.fetchone()
-    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    moment = moment.replace(tzinfo=UTC)
+    if connection.vendor == "mysql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT UTC_TIMESTAMP(6)")
+            (value,) = cursor.fetchone()
+        moment: datetime = value.replace(tzinfo=UTC)
+    else:
+        # SQLite has no server: its time is this machine's, and its own functions cut it to milliseconds.
+        moment = datetime.now(UTC)  # noqa: TID251 - the one place where the two are the same
     with _lock:
         _read, _read_at = moment, _ticks()
     return moment
