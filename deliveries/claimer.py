@@ -25,7 +25,7 @@ TURN_ROWS = 400
 LOCKED_SECONDS = 0.005
 # Partners with more work are published this often, so that other workers join.
 SHARE_SECONDS = 0.1
-IDLE_SECONDS = 0.5
+IDLE_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)

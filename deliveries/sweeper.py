@@ -22,9 +22,9 @@ BATCH = 500
 # Of expired leases and expired tasks each; what is left is the next sweep's, a second later.
 MOST_BATCHES = 20
 STATE = "sweep"
-# A worker sweeps by itself when nobody has for this many intervals. It looks once an interval, so that without beat and
-# broker what is due waits for two and a half intervals at most.
-SUBSTITUTE_INTERVALS = 1.5
+# A worker sweeps by itself when nobody has for this many intervals. It looks twice an interval, so that without beat and
+# broker what is due waits for less than two intervals.
+SUBSTITUTE_INTERVALS = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Substitute:
         if time.monotonic() < self._look_at:
             return
         interval = settings.NOTIFIER_SWEEP_SECONDS
-        self._look_at = time.monotonic() + interval
+        self._look_at = time.monotonic() + interval / 2
         swept = sweep(by_beat=False, unless_within=timedelta(seconds=interval * SUBSTITUTE_INTERVALS))
         if swept is not None:
             self._wake(swept.due)

@@ -18,7 +18,7 @@ DISPATCH_TASK = "deliveries.dispatch"
 # While messages go out all the time, one every 20 ms carries all the partners that came meanwhile.
 BUSY_INTERVAL_SECONDS = 0.02
 # After a failure nothing is published for this long: the sweep finds the work.
-PAUSE_SECONDS = 2.0
+PAUSE_SECONDS = 1.0
 # Partners in one message.
 MESSAGE_PARTNERS = 500
 

@@ -18,11 +18,11 @@ from concurrent.futures import Future
 
 import pycurl
 
-from deliveries.transport.failures import WRITE_ERROR, failure_kind
 from deliveries.transport.guard import Guard
 from deliveries.transport.kept import Kept
 from deliveries.transport.names import Addresses, LookUp, Names, look_up
 from deliveries.transport.request import Outgoing, Unsendable
+from deliveries.transport.transfer import Transfer, exchange_of, milliseconds
 from notifier.policy.exchange import Exchange, FailureKind, Timing
 
 logger = logging.getLogger(__name__)
@@ -41,54 +41,6 @@ _NAME = re.compile(r"https?://(?!localhost\.?[:/?#])((?=[^:/?#]*[a-z])[a-z0-9._-
 _CONTROL = re.compile(rb"[\r\n\0]")
 
 
-class _Transfer:
-    __slots__ = (
-        "addresses", "began", "body", "ends_with_head", "fresh", "future", "guard", "head_is_whole", "lines",
-        "looked_up_seconds", "outgoing", "room", "truncated",
-    )  # fmt: skip
-
-    def __init__(self, outgoing: Outgoing, room: int) -> None:
-        self.outgoing = outgoing
-        self.future: Future[Exchange] = Future()
-        self.guard: Guard
-        self.began = 0.0
-        self.addresses: Addresses = ()  # of a host that is a name
-        self.looked_up_seconds = 0.0
-        self.fresh = False  # no kept connection, please
-        self.lines: list[bytes] = []
-        self.head_is_whole = False
-        # libcurl can leave out the body of a response only where the request has none either.
-        self.ends_with_head = outgoing.request.method == "HEAD" and bool(outgoing.request.body)
-        self.body: list[bytes] = []
-        self.room = room
-        self.truncated = False
-
-    def head(self, line: bytes) -> int | None:
-        """libcurl's HEADERFUNCTION: keep the last head; interim ones (100, 103) come before it, trailers after the body.
-
-        Any other answer than None ends the transfer.
-        """
-        if not line.strip(b"\r\n"):
-            self.head_is_whole = True
-            interim = self.lines[0].partition(b" ")[2].startswith(b"1")
-            return 0 if self.ends_with_head and not interim else None
-        if not self.head_is_whole:
-            self.lines.append(line)
-        elif line.startswith(b"HTTP/"):
-            self.lines, self.head_is_whole = [line], False
-        return None
-
-    def write(self, chunk: bytes) -> int | None:
-        """libcurl's WRITEFUNCTION: keep what there is room for; any other answer than None ends the transfer."""
-        if len(chunk) > self.room:
-            self.body.append(chunk[: self.room])
-            self.room, self.truncated = 0, True
-            return 0
-        self.body.append(chunk)
-        self.room -= len(chunk)
-        return None
-
-
 class Engine:
     """Sends requests; each ends within its total time-out, whatever the partner does.
 
@@ -101,11 +53,11 @@ class Engine:
     def __init__(self, *, ca_file: str, read_bytes: int, look_up: LookUp = look_up) -> None:
         self._ca_file = ca_file
         self._read_bytes = read_bytes
-        self._submitted: deque[_Transfer] = deque()
+        self._submitted: deque[Transfer] = deque()
         self._idle: list[pycurl.Curl] = []
-        self._running: dict[pycurl.Curl, _Transfer] = {}
+        self._running: dict[pycurl.Curl, Transfer] = {}
         self._kept = Kept()
-        self._names: Names[_Transfer] = Names(look_up, self._wake)
+        self._names: Names[Transfer] = Names(look_up, self._wake)
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = os.pipe()
         self._closed = False
@@ -129,7 +81,7 @@ class Engine:
         The future holds an Exchange, or the exception where the request could not even be built. Of a stopped engine it
         stays open.
         """
-        transfer = _Transfer(outgoing, self._read_bytes)
+        transfer = Transfer(outgoing, self._read_bytes)
         self._submitted.append(transfer)
         self._wake()
         return transfer.future
@@ -206,7 +158,7 @@ class Engine:
         """libcurl's TIMERFUNCTION: call it back then; -1: no need to."""
         self._timer_at = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
-    def _begin(self, transfer: _Transfer) -> None:
+    def _begin(self, transfer: Transfer) -> None:
         if transfer.future.set_running_or_notify_cancel():
             transfer.began = time.monotonic()
             name = _NAME.match(transfer.outgoing.request.url or "")
@@ -222,7 +174,7 @@ class Engine:
             deadline = transfer.began + min(limits.connect_timeout, limits.total_timeout)
             self._names.wait(name[1].lower(), transfer, deadline)
 
-    def _looked_up(self, transfer: _Transfer, addresses: Addresses) -> None:
+    def _looked_up(self, transfer: Transfer, addresses: Addresses) -> None:
         transfer.looked_up_seconds = time.monotonic() - transfer.began
         if addresses:
             transfer.addresses = addresses
@@ -230,14 +182,14 @@ class Engine:
         else:
             self._not_looked_up(transfer, "the name has no address, or its servers do not answer")
 
-    def _not_looked_up(self, transfer: _Transfer, why: str) -> None:
-        milliseconds = _ms(time.monotonic() - transfer.began)
-        timing = Timing(dns_ms=milliseconds, total_ms=milliseconds)
+    def _not_looked_up(self, transfer: Transfer, why: str) -> None:
+        waited = milliseconds(time.monotonic() - transfer.began)
+        timing = Timing(dns_ms=waited, total_ms=waited)
         transfer.future.set_result(
             Exchange(failure=FailureKind.DNS_FAILURE, failure_detail=why, timing=timing, maybe_sent=False)
         )
 
-    def _send(self, transfer: _Transfer) -> None:
+    def _send(self, transfer: Transfer) -> None:
         transfer.guard = Guard(transfer.outgoing.limits.allow_private_cidrs, self._kept.is_open)
         easy = self._idle.pop() if self._idle else pycurl.Curl()
         try:
@@ -250,7 +202,7 @@ class Engine:
             return
         self._running[easy] = transfer
 
-    def _configure(self, easy: pycurl.Curl, transfer: _Transfer) -> None:
+    def _configure(self, easy: pycurl.Curl, transfer: Transfer) -> None:
         request, limits = transfer.outgoing.request, transfer.outgoing.limits
         url = request.url or ""
         if not url.isascii():
@@ -313,7 +265,7 @@ class Engine:
         transfer = self._running.pop(easy)
         self._kept.note(easy)
         self._multi.remove_handle(easy)
-        exchange = _exchange(transfer, easy, code, message)
+        exchange = exchange_of(transfer, easy, code, message)
         easy.reset()
         self._idle.append(easy)
         if transfer.guard.unusable:
@@ -323,42 +275,6 @@ class Engine:
         if transfer.guard.stale:
             self._kept.distrust(transfer.outgoing.request.url or "")
         transfer.future.set_result(exchange)
-
-
-def _exchange(transfer: _Transfer, easy: pycurl.Curl, code: int, message: str) -> Exchange:
-    timing = _timing(easy, transfer.looked_up_seconds)
-    maybe_sent = easy.getinfo(pycurl.REQUEST_SIZE) > 0
-    remote_ip = easy.getinfo(pycurl.PRIMARY_IP) or None
-    if code == WRITE_ERROR and (transfer.truncated or transfer.ends_with_head):
-        code = 0  # we stopped reading; the response's head is whole
-    if code or not transfer.head_is_whole:
-        kind, detail = _failure(transfer, easy, code, message)
-        return Exchange(
-            failure=kind,
-            failure_detail=detail,
-            timing=timing,
-            remote_ip=remote_ip,
-            maybe_sent=maybe_sent,
-        )
-    return Exchange(
-        status=easy.getinfo(pycurl.RESPONSE_CODE),
-        headers=_headers(transfer.lines),
-        body=b"".join(transfer.body),
-        body_truncated=transfer.truncated,
-        timing=timing,
-        remote_ip=remote_ip,
-    )
-
-
-def _failure(transfer: _Transfer, easy: pycurl.Curl, code: int, message: str) -> tuple[FailureKind, str]:
-    guard = transfer.guard
-    if guard.stale:
-        return FailureKind.CONNECTION_RESET, "the kept connection broke before a response; nothing is sent twice"
-    if guard.refusal is not None:
-        return FailureKind.ADDRESS_BLOCKED, guard.refusal
-    if not code:
-        return FailureKind.CONNECTION_RESET, "the connection was closed within the response's head"
-    return failure_kind(code, easy), guard.trouble or message or f"libcurl error {code}"
 
 
 def _line(name: str, value: str | bytes) -> bytes:
@@ -377,31 +293,3 @@ def _bytes(text: str | bytes, encoding: str, what: str) -> bytes:
     except UnicodeEncodeError:
         pass  # it holds the whole text: what is raised must not have it as its context
     raise Unsendable(f"{what} cannot be written in {encoding}")
-
-
-def _timing(easy: pycurl.Curl, looked_up: float) -> Timing:
-    """libcurl's times count from its start, which is after the lookup of the name; ours are the phases."""
-    dns, connected = easy.getinfo(pycurl.NAMELOOKUP_TIME), easy.getinfo(pycurl.CONNECT_TIME)
-    secured, sent = easy.getinfo(pycurl.APPCONNECT_TIME), easy.getinfo(pycurl.PRETRANSFER_TIME)
-    first, total = easy.getinfo(pycurl.STARTTRANSFER_TIME), easy.getinfo(pycurl.TOTAL_TIME)
-    return Timing(
-        dns_ms=_ms(looked_up + (dns if connected else 0)),
-        connect_ms=_ms(connected - dns),
-        tls_ms=_ms(secured - connected if secured else 0),
-        ttfb_ms=_ms(first - sent if first else 0),
-        total_ms=_ms(looked_up + total),
-    )
-
-
-def _ms(seconds: float) -> float:
-    return round(max(0.0, seconds) * 1000, 3)
-
-
-def _headers(lines: list[bytes]) -> tuple[tuple[str, str], ...]:
-    """What follows the status line."""
-    headers: list[tuple[str, str]] = []
-    for line in lines[1:]:
-        name, colon, value = line.decode("latin-1").partition(":")
-        if colon:
-            headers.append((name.strip(), value.strip()))
-    return tuple(headers)

@@ -29,6 +29,7 @@ class _Lent:
 class Guard:
     """The gate of one transfer, called by libcurl before each connect and before each request on whatever connection.
 
+    Nothing in here may raise: pycurl would raise it again in the engine's loop, which ends the process.
     ``unusable`` says that nothing was sent because the kept connection was closed or is not for this partner, ``stale``
     that a kept connection broke under the request, ``trouble`` that no socket could be had.
     """
@@ -80,7 +81,10 @@ class Guard:
 
     def _permits(self, host: str | bytes) -> bool:
         text = host.decode() if isinstance(host, bytes) else host
-        reason = forbidden_address(ip_address(text), self._allow_private_cidrs)
+        try:
+            reason = forbidden_address(ip_address(text), self._allow_private_cidrs)
+        except ValueError as error:
+            reason = str(error)  # what cannot be understood is refused
         if reason is not None:
             self._refusal = f"{text} may not be connected to: {reason}"
         return reason is None

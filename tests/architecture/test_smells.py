@@ -23,7 +23,7 @@ FILES = [
 STATUS_OWNER = ROOT / "notifier" / "lifecycle"
 # Durable waits live in rows: Celery's own would live in a broker that may forget them.
 SENDERS = {"delay", "apply_async", "send_task", "delay_on_commit"}
-CELERY_WAITS = {"countdown", "eta", "autoretry_for", "retry_backoff", "max_retries"}
+CELERY_WAITS = {"countdown", "eta", "autoretry_for", "retry_backoff"}
 
 
 def _calls(file: Path) -> Iterator[ast.Call]:

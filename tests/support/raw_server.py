@@ -145,20 +145,25 @@ class RawServer:
             listener.setblocking(False)
             self.port = int(listener.getsockname()[1])
             self._listens.set()
-            accepting = asyncio.create_task(self._accept(listener))
+            self._loop.add_reader(listener, self._accept, listener)
             await self._ended.wait()
-            accepting.cancel()
+            self._loop.remove_reader(listener)
             for handling in self._handling:
                 handling.cancel()
-            await asyncio.gather(accepting, *self._handling, return_exceptions=True)
+            await asyncio.gather(*self._handling, return_exceptions=True)
 
-    async def _accept(self, listener: socket.socket) -> None:
-        while True:
-            accepted, _ = await self._loop.sock_accept(listener)
-            self.connections += 1
-            handling = self._loop.create_task(self._handle(accepted, self.connections))
-            self._handling.add(handling)
-            handling.add_done_callback(self._handling.discard)
+    def _accept(self, listener: socket.socket) -> None:
+        accepted, _ = listener.accept()
+        accepted.setblocking(False)
+        self.connections += 1
+        handling = self._loop.create_task(self._handle(accepted, self.connections))
+        self._handling.add(handling)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            accepted.close()  # of a task that was cancelled before it began
+            self._handling.discard(task)
+
+        handling.add_done_callback(ended)
 
     async def _handle(self, accepted: socket.socket, number: int) -> None:
         reader = asyncio.StreamReader(limit=1 << 20)
@@ -166,7 +171,6 @@ class RawServer:
         try:
             transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, accepted, ssl=self._tls)
         except (OSError, asyncio.CancelledError):  # the TLS handshake failed, or the test has ended
-            accepted.close()
             return
         writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
         # A client that went away, or the end of the test, is the end of a connection like any other.

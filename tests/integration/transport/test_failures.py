@@ -190,13 +190,15 @@ def deaf_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-@pytest.mark.parametrize("connect", [0.1, TOTAL_SECONDS], ids=["connect-time-out", "total-time-out"])
-def test_no_answer_to_the_connect(sender: Sender, deaf_port: int, connect: float) -> None:
+@pytest.mark.parametrize(
+    ("total", "connect"), [_case(30.0, TOTAL_SECONDS, id="connect-time-out"), _case(TOTAL_SECONDS, 30.0, id="total-time-out")]
+)  # fmt: skip
+def test_no_answer_to_the_connect(sender: Sender, deaf_port: int, total: float, connect: float) -> None:
     began = time.monotonic()
-    exchange = sender.send(f"http://127.0.0.1:{deaf_port}/", total=TOTAL_SECONDS, connect=connect)
+    exchange = sender.send(f"http://127.0.0.1:{deaf_port}/", total=total, connect=connect)
 
     assert _failed(exchange, began) == Failed(FailureKind.CONNECT_TIMEOUT, maybe_sent=False)
-    assert connect * 1000 - 1 <= exchange.timing.total_ms < (connect + GRACE_SECONDS) * 1000
+    assert exchange.timing.total_ms >= TOTAL_SECONDS * 1000 - 1
 
 
 async def _greets(connection: Connection) -> None:

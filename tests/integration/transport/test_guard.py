@@ -135,3 +135,17 @@ def test_a_redirect_to_a_private_address_is_an_answer_like_any_other(sender: Sen
 
     assert exchange.status == 307
     assert inside.connections == 0
+
+
+@pytest.mark.parametrize("range_", ["nonsense", "127.0.0.1/8", "127.0.0.0/33", ""])
+def test_a_range_that_cannot_be_read_opens_nothing_and_breaks_nothing(sender: Sender, range_: str) -> None:
+    """What the partner's validation would have refused: a row that was written past it."""
+    with RawServer(answering(OK)) as partner:
+        refused = sender.send(partner.url("/refused"), cidrs=(range_,))
+        sent = sender.send(partner.url("/sent"))
+        refused_again = sender.send(partner.url("/refused"), cidrs=(range_,))
+
+    assert refused.failure is FailureKind.ADDRESS_BLOCKED
+    assert refused_again.failure is FailureKind.ADDRESS_BLOCKED
+    assert sent.status == 200
+    assert [received.line for received in partner.requests] == [b"POST /sent HTTP/1.1"]

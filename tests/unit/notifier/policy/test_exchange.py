@@ -17,6 +17,15 @@ def test_header_finds_the_first_value_whatever_itscase(name: str, value: str | N
     assert exchange.header(name) == value
 
 
+def test_what_is_not_known_is_empty_and_may_have_been_sent() -> None:
+    exchange = Exchange()
+
+    assert (exchange.status, exchange.headers, exchange.body, exchange.body_truncated) == (None, (), b"", False)
+    assert (exchange.remote_ip, exchange.failure, exchange.failure_detail) == (None, None, "")
+    assert exchange.maybe_sent is True
+    assert exchange.timing == Timing(dns_ms=0.0, connect_ms=0.0, tls_ms=0.0, ttfb_ms=0.0, total_ms=0.0)
+
+
 def test_repr_holds_nothing_of_the_response() -> None:
     exchange = Exchange(
         status=200,

@@ -1,0 +1,125 @@
+"""One transfer in the engine: what libcurl's callbacks gather, and the Exchange that comes of it."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+import pycurl
+
+from deliveries.transport.failures import WRITE_ERROR, failure_kind
+from deliveries.transport.guard import Guard
+from deliveries.transport.names import Addresses
+from deliveries.transport.request import Outgoing
+from notifier.policy.exchange import Exchange, FailureKind, Timing
+
+
+class Transfer:
+    __slots__ = (
+        "addresses", "began", "body", "ends_with_head", "fresh", "future", "guard", "head_is_whole", "lines",
+        "looked_up_seconds", "outgoing", "room", "truncated",
+    )  # fmt: skip
+
+    def __init__(self, outgoing: Outgoing, room: int) -> None:
+        self.outgoing = outgoing
+        self.future: Future[Exchange] = Future()
+        self.guard: Guard
+        self.began = 0.0
+        self.addresses: Addresses = ()  # of a host that is a name
+        self.looked_up_seconds = 0.0
+        self.fresh = False  # no kept connection, please
+        self.lines: list[bytes] = []
+        self.head_is_whole = False
+        # libcurl can leave out the body of a response only where the request has none either.
+        self.ends_with_head = outgoing.request.method == "HEAD" and bool(outgoing.request.body)
+        self.body: list[bytes] = []
+        self.room = room
+        self.truncated = False
+
+    def head(self, line: bytes) -> int | None:
+        """libcurl's HEADERFUNCTION: keep the last head; interim ones (100, 103) come before it, trailers after the body.
+
+        Any other answer than None ends the transfer.
+        """
+        if not line.strip(b"\r\n"):
+            self.head_is_whole = True
+            interim = b"".join(self.lines[:1]).partition(b" ")[2].startswith(b"1")
+            return 0 if self.ends_with_head and not interim else None
+        if not self.head_is_whole:
+            self.lines.append(line)
+        elif line.startswith(b"HTTP/"):
+            self.lines, self.head_is_whole = [line], False
+        return None
+
+    def write(self, chunk: bytes) -> int | None:
+        """libcurl's WRITEFUNCTION: keep what there is room for; any other answer than None ends the transfer."""
+        if len(chunk) > self.room:
+            self.body.append(chunk[: self.room])
+            self.room, self.truncated = 0, True
+            return 0
+        self.body.append(chunk)
+        self.room -= len(chunk)
+        return None
+
+
+def exchange_of(transfer: Transfer, easy: pycurl.Curl, code: int, message: str) -> Exchange:
+    timing = _timing(easy, transfer.looked_up_seconds)
+    maybe_sent = easy.getinfo(pycurl.REQUEST_SIZE) > 0
+    remote_ip = easy.getinfo(pycurl.PRIMARY_IP) or None
+    if code == WRITE_ERROR and (transfer.truncated or transfer.ends_with_head):
+        code = 0  # we stopped reading; the response's head is whole
+    if code or not transfer.head_is_whole:
+        kind, detail = _failure(transfer, easy, code, message)
+        return Exchange(
+            failure=kind,
+            failure_detail=detail,
+            timing=timing,
+            remote_ip=remote_ip,
+            maybe_sent=maybe_sent,
+        )
+    return Exchange(
+        status=easy.getinfo(pycurl.RESPONSE_CODE),
+        headers=_headers(transfer.lines),
+        body=b"".join(transfer.body),
+        body_truncated=transfer.truncated,
+        timing=timing,
+        remote_ip=remote_ip,
+    )
+
+
+def _failure(transfer: Transfer, easy: pycurl.Curl, code: int, message: str) -> tuple[FailureKind, str]:
+    guard = transfer.guard
+    if guard.stale:
+        return FailureKind.CONNECTION_RESET, "the kept connection broke before a response; nothing is sent twice"
+    if guard.refusal is not None:
+        return FailureKind.ADDRESS_BLOCKED, guard.refusal
+    if not code:
+        return FailureKind.CONNECTION_RESET, "the connection was closed within the response's head"
+    return failure_kind(code, easy), guard.trouble or message or f"libcurl error {code}"
+
+
+def _timing(easy: pycurl.Curl, looked_up: float) -> Timing:
+    """libcurl's times count from its start, which is after the lookup of the name; ours are the phases."""
+    dns, connected = easy.getinfo(pycurl.NAMELOOKUP_TIME), easy.getinfo(pycurl.CONNECT_TIME)
+    secured, sent = easy.getinfo(pycurl.APPCONNECT_TIME), easy.getinfo(pycurl.PRETRANSFER_TIME)
+    first, total = easy.getinfo(pycurl.STARTTRANSFER_TIME), easy.getinfo(pycurl.TOTAL_TIME)
+    return Timing(
+        dns_ms=milliseconds(looked_up + (dns if connected else 0)),
+        connect_ms=milliseconds(connected - dns),
+        tls_ms=milliseconds(secured - connected if secured else 0),
+        ttfb_ms=milliseconds(first - sent if first else 0),
+        total_ms=milliseconds(looked_up + total),
+    )
+
+
+def milliseconds(seconds: float) -> float:
+    return round(max(0.0, seconds) * 1000, 3)
+
+
+def _headers(lines: list[bytes]) -> tuple[tuple[str, str], ...]:
+    """What follows the status line."""
+    headers: list[tuple[str, str]] = []
+    for line in lines[1:]:
+        name, colon, value = line.decode("latin-1").partition(":")
+        if colon:
+            headers.append((name.strip(), value.strip()))
+    return tuple(headers)
