@@ -8,6 +8,7 @@ from celery import bootsteps
 from celery.concurrency.thread import TaskPool
 from django.conf import settings
 
+from config.limits import allow_many_files
 from deliveries.checks import lease_outlives_request
 from deliveries.dispatcher import Dispatcher
 
@@ -39,6 +40,7 @@ class DispatcherStep(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         global _dispatcher
+        allow_many_files()
         _dispatcher = Dispatcher()
         _dispatcher.start()
 

@@ -139,6 +139,7 @@ def _build(notification: Notification, partner: Partner, key: ApiKey | None, now
         fingerprint=_fingerprint(notification),
         rank=HIGHEST_PRIORITY - notification.priority,
         next_attempt_at=due,
+        deliver_at=notification.deliver_at,
         expires_at=notification.expires_at or due + timedelta(hours=partner.max_age_hours),
         max_attempts=notification.max_attempts or partner.max_attempts,
         created_at=now,

@@ -11,8 +11,8 @@ from typing import NoReturn
 from django.core.exceptions import ImproperlyConfigured
 
 from config.embedded.environment import REPOSITORY, Refused, run_environment
-from config.embedded.limits import allow_many_files, end_with_parent
 from config.embedded.run import Run, say
+from config.limits import allow_many_files, end_with_parent
 
 
 def manage(arguments: list[str]) -> NoReturn:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.embedded.environment import REPOSITORY, Refused
-from config.embedded.limits import end_with_parent
+from config.limits import end_with_parent
 
 # A process that dies sooner than this after its start, this often in a row, cannot start.
 QUICK_DEATH_SECONDS = 10.0

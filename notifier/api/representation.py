@@ -29,6 +29,7 @@ def task_document(task: NotificationTask) -> dict[str, Any]:
         "headers": sealing.shown_headers(task.headers),
         **_body(task),
         "success_condition": task.success_condition or task.partner.success_condition,
+        "deliver_at": task.deliver_at,
         "expires_at": task.expires_at,
     }
 

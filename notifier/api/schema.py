@@ -84,6 +84,7 @@ class Task(TaskSummary):
     body_text = serializers.CharField(required=False)
     body_base64 = serializers.CharField(required=False)
     success_condition = serializers.CharField()
+    deliver_at = serializers.DateTimeField(allow_null=True)
     expires_at = serializers.DateTimeField(allow_null=True)
 
 

@@ -91,6 +91,7 @@ class Migration(migrations.Migration):
                 ('dead_reason', models.CharField(choices=[('exhausted', 'Exhausted'), ('rejected', 'Rejected'), ('expired', 'Expired'), ('cancelled', 'Cancelled'), ('blocked', 'Blocked')], default=None, max_length=9, null=True)),
                 ('rank', models.PositiveSmallIntegerField()),
                 ('next_attempt_at', models.DateTimeField(null=True)),
+                ('deliver_at', models.DateTimeField(default=None, null=True)),
                 ('expires_at', models.DateTimeField(null=True)),
                 ('max_attempts', models.PositiveSmallIntegerField()),
                 ('attempt_count', models.PositiveIntegerField(default=0)),

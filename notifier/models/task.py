@@ -72,6 +72,8 @@ class NotificationTask(models.Model):
     rank = models.PositiveSmallIntegerField()
     # Set only while the task waits, so that finished tasks leave the index that claims read.
     next_attempt_at = models.DateTimeField(null=True)
+    # As the producer asked; next_attempt_at moves on from it.
+    deliver_at = models.DateTimeField(null=True, default=None)
     expires_at = models.DateTimeField(null=True)
     max_attempts = models.PositiveSmallIntegerField()
     # Claims so far; the running attempt counts. A claim that was given back unsent does not.

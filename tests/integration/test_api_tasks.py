@@ -70,6 +70,7 @@ def test_a_task_is_shown_with_everything_that_was_asked() -> None:
         "headers": {"X-A": "b", "Authorization": "***"},
         "body": {"a": [1, None]},
         "success_condition": "status == 204",
+        "deliver_at": (now + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "expires_at": (now + timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
     }
 

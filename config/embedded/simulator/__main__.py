@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from config.embedded.limits import allow_many_files
 from config.embedded.simulator import SeenRequest, Simulator
+from config.limits import allow_many_files
 
 
 def ledger(file: BinaryIO) -> Callable[[SeenRequest], None]:

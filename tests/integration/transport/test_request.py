@@ -12,7 +12,7 @@ import requests
 from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth
 
 from deliveries.transport.engine import Engine
-from deliveries.transport.request import USER_AGENT, Limits, Outgoing, prepare
+from deliveries.transport.request import USER_AGENT, Limits, Outgoing, prepare, sensitive_values
 from notifier import __version__
 from tests.integration.transport.sending import LOOPBACK, PATIENCE_SECONDS, Sender, new_engine
 from tests.support.raw_server import OK, RawServer, Received, answering
@@ -188,6 +188,12 @@ def test_url_and_body_are_taken_as_they_are() -> None:
     assert prepared.url == "http://127.0.0.1/a/../b/%7e?q=%7e"
     assert prepared.body == b"\0\xff"
     assert prepared.headers["user-agent"] == USER_AGENT
+
+
+def test_what_must_not_be_shown_should_the_partner_echo_it() -> None:
+    headers = {"Authorization": "Bearer abc", "X-API-KEY": "k1", "X-Mine": "m v", "X-Plain": "p"}
+
+    assert sensitive_values(headers, ("x-mine",)) == ["Bearer abc", "k1", "m v", "abc", "v"]
 
 
 def test_nothing_shows_what_is_sent_or_came_back(caplog: pytest.LogCaptureFixture) -> None:
