@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client as DjangoClient
 
 from notifier.models import NotificationLabel, NotificationTask
 from tests.support.api import Answer, Caller, document, notification, problem
@@ -22,6 +23,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 THREADS = 8
 ROUNDS = 50
+
+
+@pytest.fixture(autouse=True)
+def _middleware_is_loaded() -> None:
+    """A web process loads its middleware once; the threads' first clients would each do so at the same instant."""
+    DjangoClient().get("/healthz")
 
 
 @pytest.fixture(autouse=True)
