@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from notifier.models import NotificationLabel, NotificationTask
-from tests.support.api import Answer, caller, notification, problem
+from tests.support.api import caller, malformed, nothing_stored, notification, problem
 from tests.support.factories import URL, make_partner
 from tests.unit.cases import case
 
@@ -26,21 +25,6 @@ NO_INTEGERS: dict[str, Any] = {
     "null": None, "true": True, "false": False, "float": 1.5, "whole-float": 5.0, "string": "5", "empty-string": "",
     "list": [5], "object": {},
 }  # fmt: skip
-
-
-def _nothing_stored() -> None:
-    assert NotificationTask.objects.count() == 0
-    assert NotificationLabel.objects.count() == 0
-
-
-def _malformed(answer: Answer, code: str, field: str, detail_code: str) -> str:
-    """A 400 that names this one field, and gives the sentence about it."""
-    shown = problem(answer, 400, code)
-    assert [(entry["field"], entry["code"]) for entry in shown["details"]] == [(field, detail_code)]
-    sentence = str(shown["details"][0]["message"])
-    assert shown["message"] == (f"{field}: {sentence}" if field else sentence)
-    _nothing_stored()
-    return sentence
 
 
 def _types(field: str, values: dict[str, Any]) -> list[Any]:
@@ -74,7 +58,7 @@ def _types(field: str, values: dict[str, Any]) -> list[Any]:
 def test_a_value_of_another_type_is_refused(field: str, value: Any, code: str) -> None:
     answer = caller().notify(notification(make_partner()) | {field: value})
 
-    _malformed(answer, "invalid_request", field, code)
+    malformed(answer, "invalid_request", field, code)
 
 
 @pytest.mark.parametrize("field", ["partner_id", "target_url"])
@@ -82,7 +66,7 @@ def test_a_required_field_must_be_there(field: str) -> None:
     asked = notification(make_partner())
     del asked[field]
 
-    _malformed(caller().notify(asked), "invalid_request", field, "required")
+    malformed(caller().notify(asked), "invalid_request", field, "required")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +195,7 @@ def test_a_required_field_must_be_there(field: str) -> None:
 def test_a_bad_value_is_refused(field: str, value: Any, code: str) -> None:
     answer = caller().notify(notification(make_partner()) | {field: value})
 
-    _malformed(answer, "invalid_request", field, code)
+    malformed(answer, "invalid_request", field, code)
 
 
 @pytest.mark.parametrize("field", ["deliver_at", "expires_at"])
@@ -234,7 +218,7 @@ def test_a_bad_value_is_refused(field: str, value: Any, code: str) -> None:
 def test_what_is_no_rfc_3339_time_is_refused(field: str, value: str) -> None:
     answer = caller().notify(notification(make_partner()) | {field: value})
 
-    _malformed(answer, "invalid_request", field, "invalid")
+    malformed(answer, "invalid_request", field, "invalid")
 
 
 @pytest.mark.parametrize(
@@ -251,13 +235,13 @@ def test_what_is_no_rfc_3339_time_is_refused(field: str, value: str) -> None:
 def test_two_bodies_are_refused(given: tuple[str, ...], value: str) -> None:
     answer = caller().notify(notification(make_partner(), **dict.fromkeys(given, value)))
 
-    assert _malformed(answer, "invalid_request", given[1], "more_than_one_body") == f"cannot be given beside {given[0]}"
+    assert malformed(answer, "invalid_request", given[1], "more_than_one_body") == f"cannot be given beside {given[0]}"
 
 
 def test_a_null_body_is_a_body() -> None:
     answer = caller().notify(notification(make_partner(), body=None, body_text=""))
 
-    _malformed(answer, "invalid_request", "body_text", "more_than_one_body")
+    malformed(answer, "invalid_request", "body_text", "more_than_one_body")
 
 
 @pytest.mark.parametrize(
@@ -274,7 +258,7 @@ def test_an_unknown_field_is_refused(name: str, value: Any) -> None:
     shown = problem(answer, 400, "unknown_field")
     assert [entry["code"] for entry in shown["details"]] == ["unknown_field"]
     assert [entry["field"] for entry in shown["details"]] == [name]
-    _nothing_stored()
+    nothing_stored()
 
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:
@@ -292,7 +276,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         ("target_url", "invalid_url"),
     ]
     assert shown["message"].endswith("(and 6 more; see details)")
-    _nothing_stored()
+    nothing_stored()
 
 
 def test_a_long_unknown_name_is_cut_in_the_answer() -> None:
@@ -300,14 +284,14 @@ def test_a_long_unknown_name_is_cut_in_the_answer() -> None:
 
     assert problem(answer, 400, "unknown_field")["details"][0]["field"] == "x" * 80
     assert len(answer.content) < 1_000
-    _nothing_stored()
+    nothing_stored()
 
 
 def test_ten_thousand_unknown_fields_are_refused() -> None:
     answer = caller().notify(notification(make_partner()) | {f"x{number}": 1 for number in range(10_000)})
 
     problem(answer, 400, "unknown_field")
-    _nothing_stored()
+    nothing_stored()
 
 
 @pytest.mark.parametrize(
@@ -339,7 +323,7 @@ def test_a_bad_idempotency_key_header_is_refused(header: str, sentence: str) -> 
     assert shown["details"] == [
         {"field": "Idempotency-Key", "code": "invalid", "message": f"The header Idempotency-Key {sentence}."}
     ]
-    _nothing_stored()
+    nothing_stored()
 
 
 @pytest.mark.parametrize("header", ["other", "KEY", '"key "', "key."])
@@ -348,7 +332,7 @@ def test_two_idempotency_keys_that_differ_are_refused(header: str) -> None:
 
     shown = problem(answer, 400, "idempotency_key_mismatch")
     assert [(entry["field"], entry["code"]) for entry in shown["details"]] == [("idempotency_key", "mismatch")]
-    _nothing_stored()
+    nothing_stored()
 
 
 @pytest.mark.parametrize("field", ["target_url", "headers", "body_base64", "idempotency_key", "success_condition"])
@@ -359,4 +343,4 @@ def test_the_answer_to_a_bad_value_does_not_hold_it_where_it_could_be_a_secret(f
 
     problem(answer, 400, "invalid_request")
     assert b"hunter2" not in answer.content
-    _nothing_stored()
+    nothing_stored()

@@ -10,27 +10,12 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from notifier.models import NotificationLabel, NotificationTask
-from tests.support.api import Answer, Caller, caller, notification, problem
+from notifier.models import NotificationTask
+from tests.support.api import Answer, Caller, caller, malformed, nothing_stored, notification, problem
 from tests.support.factories import make_partner
 from tests.unit.cases import case
 
 pytestmark = pytest.mark.django_db
-
-
-def _nothing_stored() -> None:
-    assert NotificationTask.objects.count() == 0
-    assert NotificationLabel.objects.count() == 0
-
-
-def _malformed(answer: Answer, code: str, field: str, detail_code: str) -> str:
-    """A 400 that names this one field, and gives the sentence about it."""
-    shown = problem(answer, 400, code)
-    assert [(entry["field"], entry["code"]) for entry in shown["details"]] == [(field, detail_code)]
-    sentence = str(shown["details"][0]["message"])
-    assert shown["message"] == (f"{field}: {sentence}" if field else sentence)
-    _nothing_stored()
-    return sentence
 
 
 def _raw(body: bytes, **how: Any) -> Answer:
@@ -149,7 +134,7 @@ def test_the_smallest_request_of_this_table_is_good() -> None:
     ],
 )
 def test_a_body_that_is_no_json_object_is_refused(body: bytes, code: str) -> None:
-    sentence = _malformed(_raw(body), code, "", code)
+    sentence = malformed(_raw(body), code, "", code)
 
     assert sentence.startswith("The body is not JSON that can be accepted: ")
     assert len(sentence) < 250
@@ -163,7 +148,7 @@ def test_an_empty_request_is_refused_naming_what_is_missing(body: bytes) -> None
         ("partner_id", "required"),
         ("target_url", "required"),
     ]
-    _nothing_stored()
+    nothing_stored()
 
 
 def test_duplicates_at_the_end_of_many_names_are_refused_at_once() -> None:
@@ -176,7 +161,7 @@ def test_duplicates_at_the_end_of_many_names_are_refused_at_once() -> None:
 
     # It took 7 s when each name was counted in all the names.
     assert time.process_time() - started < 2
-    _malformed(answer, "duplicate_name", "", "duplicate_name")
+    malformed(answer, "duplicate_name", "", "duplicate_name")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +178,7 @@ def test_another_content_type_is_refused(content_type: str) -> None:
 
     shown = problem(answer, 415, "unsupported_media_type")
     assert shown["details"] == []
-    _nothing_stored()
+    nothing_stored()
 
 
 @pytest.mark.parametrize(
@@ -204,7 +189,7 @@ def test_a_body_that_is_too_large_is_refused(size: int) -> None:
 
     shown = problem(answer, 413, "payload_too_large")
     assert shown["message"] == f"The body is {size} bytes; at most {settings.NOTIFIER_MAX_BODY_BYTES} are accepted."
-    _nothing_stored()
+    nothing_stored()
 
 
 class _Unreadable:
@@ -231,21 +216,21 @@ def test_a_body_of_unknown_length_is_refused(coding: str) -> None:
     answer = caller().notify(notification(make_partner()), headers={"Transfer-Encoding": coding})
 
     problem(answer, 411, "length_required")
-    _nothing_stored()
+    nothing_stored()
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "1.5", "0x10", "1e3", " ", "1 2", "１", "9" * 30 + "x"])
 def test_a_length_that_is_no_number_is_refused(length: str) -> None:
     problem(caller().notify(notification(make_partner()), CONTENT_LENGTH=length), 400, "invalid_request")
 
-    _nothing_stored()
+    nothing_stored()
 
 
 @pytest.mark.parametrize("digits", [20, 4_301, 100_000])
 def test_a_length_of_any_number_of_digits_is_too_large(digits: int) -> None:
     problem(caller().notify(raw=b"{}", CONTENT_LENGTH="9" * digits), 413, "payload_too_large")
 
-    _nothing_stored()
+    nothing_stored()
 
 
 @pytest.mark.parametrize("length", ["", "0"])
@@ -253,7 +238,7 @@ def test_a_body_without_a_length_is_no_body(length: str) -> None:
     answer = caller().notify(notification(make_partner()), CONTENT_LENGTH=length)
 
     assert len(problem(answer, 400, "invalid_request")["details"]) == 2
-    _nothing_stored()
+    nothing_stored()
 
 
 def test_a_body_that_is_shorter_than_its_length_is_broken_json() -> None:
@@ -261,4 +246,4 @@ def test_a_body_that_is_shorter_than_its_length_is_broken_json() -> None:
 
     answer = caller().notify(raw=body, **{"wsgi.input": BytesIO(body[:80])})
 
-    _malformed(answer, "invalid_json", "", "invalid_json")
+    malformed(answer, "invalid_json", "", "invalid_json")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.http import HttpResponse
 from django.test import Client
 
+from notifier.models import NotificationLabel, NotificationTask
 from tests.support.factories import ALL_SCOPES, URL, make_api_key
 
 if TYPE_CHECKING:
@@ -104,3 +105,18 @@ def problem(answer: Answer, status: int, code: str) -> dict[str, Any]:
         assert entry["message"].strip()
     assert not _INSIDES.search(answer.content), answer.content
     return shown
+
+
+def nothing_stored() -> None:
+    assert NotificationTask.objects.count() == 0
+    assert NotificationLabel.objects.count() == 0
+
+
+def malformed(answer: Answer, code: str, field: str, detail_code: str) -> str:
+    """A 400 that names this one field, and gives the sentence about it."""
+    shown = problem(answer, 400, code)
+    assert [(entry["field"], entry["code"]) for entry in shown["details"]] == [(field, detail_code)]
+    sentence = str(shown["details"][0]["message"])
+    assert shown["message"] == (f"{field}: {sentence}" if field else sentence)
+    nothing_stored()
+    return sentence

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import MySQLdb
@@ -28,7 +29,7 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-class Server:
+class Server(ABC):
     """A server process that can be stopped, killed, frozen and started again on the same port."""
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -38,8 +39,9 @@ class Server:
         self._log = folder / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """What starts it."""
 
     def ready(self) -> bool:
         return listens(self.port)
