@@ -12,6 +12,7 @@ from django.db.models import ProtectedError
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from notifier import clock
 from notifier.admin.partners import PartnerAdmin
 from notifier.models import NotificationTask, Partner, PartnerState
 from tests.support.factories import make_partner, make_task
@@ -162,15 +163,15 @@ def test_only_what_was_changed_is_written(admin: Client, monkeypatch: pytest.Mon
     data = _shown(admin, partner) | {"name": "New name"}
     save = PartnerAdmin.save_model
 
-    def paused_by_somebody_else_meanwhile(*args: Any) -> None:
-        Partner.objects.filter(pk=partner.pk).update(paused=True)
+    def disabled_by_somebody_else_meanwhile(*args: Any) -> None:
+        Partner.objects.filter(pk=partner.pk).update(enabled=False)
         save(*args)
 
-    monkeypatch.setattr(PartnerAdmin, "save_model", paused_by_somebody_else_meanwhile)
+    monkeypatch.setattr(PartnerAdmin, "save_model", disabled_by_somebody_else_meanwhile)
     admin.post(_page(partner), data)
 
     written = Partner.objects.get(pk=partner.pk)
-    assert (written.name, written.paused) == ("New name", True)
+    assert (written.name, written.enabled) == ("New name", False)
     assert written.updated_at > partner.updated_at
 
 
@@ -292,7 +293,8 @@ def test_there_is_no_action_that_deletes_many(admin: Client) -> None:
 
 def test_the_list_shows_the_state_and_leads_to_the_tasks(admin: Client) -> None:
     make_partner(partner_id="a.b", enabled=False)
-    make_partner(partner_id="c", paused=True, allow_hosts=[f"h{number}.example" for number in range(5)])
+    hosts = [f"h{number}.example" for number in range(5)]
+    make_partner(partner_id="c", allow_hosts=hosts, state={"paused_at": clock.read()})
 
     page = admin.get(PARTNERS).content.decode()
 
