@@ -36,6 +36,7 @@ partners:
     rate_per_second: 10
     burst: 20
     max_concurrency: 5
+    circuit: {failure_ratio: 0.9, min_attempts: 7, window_seconds: 30, pause_seconds: 1, max_pause_seconds: 60}
 """
 
 
@@ -66,6 +67,12 @@ def test_every_key_of_the_file_reaches_its_column(tmp_path: Path) -> None:
     assert (partner.permanent_statuses, partner.success_condition) == ([400, 410], "status == 200")
     assert partner.headers == {"Authorization": "Bearer {{secret:x}}", "X-Team": "blue"}
     assert (partner.rate_per_second, partner.burst, partner.max_concurrency) == (10.0, 20, 5)
+    assert (partner.circuit_failure_ratio, partner.circuit_min_attempts, partner.circuit_window_seconds) == (
+        0.9,
+        7,
+        30.0,
+    )
+    assert (partner.circuit_pause_seconds, partner.circuit_max_pause_seconds) == (1.0, 60.0)
     assert PartnerState.objects.filter(partner=partner).count() == 1
 
 
