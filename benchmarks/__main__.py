@@ -1,10 +1,10 @@
-"""`python -m benchmarks [backlog|fairness]`: figures to compare changes by, side by side in one run; not promises."""
+"""`python -m benchmarks [backlog|fairness|soak]`: figures to compare changes by, side by side in one run; not promises."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import backlog, fairness
+from benchmarks import backlog, fairness, soak
 
 
 def main() -> None:
@@ -17,9 +17,13 @@ def main() -> None:
     how_fair.add_argument("--black-holes", type=int, default=fairness.BLACK_HOLES)
     how_fair.add_argument("--rows", type=int, default=fairness.BLACK_HOLE_ROWS)
     how_fair.add_argument("--flood", type=int, default=fairness.FLOOD_ROWS)
+    how_long = cases.add_parser("soak", help=soak.__doc__)
+    how_long.add_argument("--minutes", type=float, default=20)
     arguments = parser.parse_args()
     if arguments.case == "fairness":
         fairness.run(arguments.rounds, arguments.black_holes, arguments.rows, arguments.flood)
+    elif arguments.case == "soak":
+        soak.run(arguments.minutes)
     else:
         backlog.run(getattr(arguments, "rows", 20_000))
 
