@@ -99,7 +99,9 @@ def counted(circuit: Circuit, policy: CircuitPolicy, tally: Tally, *, now: datet
     if tally.failed and policy.failure_ratio is not None and enough and failures >= policy.failure_ratio * attempts:
         reason = f"{failures:.0f} of the last {attempts:.0f} attempts failed, the last with {tally.error_code}"
         return _opened(circuit, policy, reason, now)
-    return replace(circuit, attempts=attempts, failures=failures, counted_at=now)
+    # Another worker's clock reading may be a little later than this one's: no span of time ages anything twice.
+    counted_at = now if circuit.counted_at is None else max(now, circuit.counted_at)
+    return replace(circuit, attempts=attempts, failures=failures, counted_at=counted_at)
 
 
 def probing(circuit: Circuit, *, now: datetime, lease_for: timedelta) -> Circuit:
