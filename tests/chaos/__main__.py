@@ -5,11 +5,19 @@ from __future__ import annotations
 import argparse
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from tests.chaos.run import run, say
+
+
+def interrupt(*_: object) -> None:
+    """Ctrl-C, or a CI that gives up: everything is stopped in order, and not interrupted a second time."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def main() -> int:
@@ -21,6 +29,8 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep logs and ledgers of a run without breaches too")
     options = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     folder = Path(tempfile.mkdtemp(prefix="notifier-chaos-"))
     say(f"{options.minutes:g} minutes with seed {seed}; logs and ledgers are in {folder}")
     try:

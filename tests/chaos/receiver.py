@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol):
             case answers.RESET:
                 reset(self._transport)
             case answers.BROKEN_OFF:
-                self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+                self._transport.write(head(200, len(BODY)) + BODY[:3])
                 self._transport.close()
             case status:
                 self._transport.write(head(int(status), len(BODY), _HEADERS.get(status, ())) + BODY)

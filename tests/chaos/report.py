@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
@@ -16,7 +17,7 @@ SHOWN = 20
 def table(evidence: Evidence, verdict: Verdict) -> str:
     """One line for each kind of fault.
 
-    ``longest silence`` is the longest time without any delivery that touches such a fault. Leases that ran out and
+    ``longest silence`` is the longest time without any delivery during such a fault or right after it. Leases that ran out and
     duplicates count for the fault that cost a worker its result.
     """
     times = Counter(fault.kind for fault in evidence.faults)
@@ -48,12 +49,14 @@ def _leases(evidence: Evidence) -> Counter[str | None]:
 
 
 def _silence(fault: Fault, successes: Sequence[float]) -> float:
-    """The longest gap between two deliveries that touches the fault."""
-    at = max(0, bisect.bisect_left(successes, fault.began) - 1)
-    longest = 0.0
-    while at + 1 < len(successes) and successes[at] <= fault.ended:
-        longest = max(longest, successes[at + 1] - successes[at])
-        at += 1
+    """The longest time without a delivery, counted from the fault's begin at the earliest, that began before its end."""
+    after = bisect.bisect_left(successes, fault.began)
+    longest, last = 0.0, fault.began
+    for success in itertools.islice(successes, after, None):
+        longest = max(longest, success - last)
+        last = success
+        if last > fault.ended:
+            break
     return longest
 
 
