@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 VENV ?= .venv
 export VENV
 
-.PHONY: help run manage test check bench clean
+.PHONY: help run manage test chaos check bench clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,10 @@ manage: ## Run manage.py beside `make run`: make manage ARGS='create_api_key ci 
 
 test: ## Run the whole suite on private MariaDB and Valkey servers
 	@exec scripts/test.sh $(ARGS)
+
+MINUTES ?= 5
+chaos: ## Break real processes for a while and prove that nothing is lost (MINUTES=30 SEED=7; docs/reliability.md)
+	@exec scripts/chaos.sh --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 check: ## Format, lint, types, import contracts, migrations, deployment checks
 	@exec scripts/check.sh
