@@ -27,6 +27,15 @@ class QuickConnection(Connection):
         super().ensure_connection(*args, **kwargs)
         return self
 
+    def _do_close_transport(self) -> None:
+        """Leave the transport its client, which kombu would take away before its channels are closed.
+
+        A message that is unacknowledged when the broker goes away is restored or acknowledged through that channel later.
+        Without a client that is an AttributeError, which Celery takes for a reason to end the worker; with one it works,
+        or fails as the lost connection that it is, which Celery expects.
+        """
+        self._transport = None
+
 
 class QuickAMQP(AMQP):
     Connection = QuickConnection

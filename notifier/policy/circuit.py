@@ -16,8 +16,8 @@ from notifier.policy.exchange import FailureKind
 DEFAULT_FAILURE_RATIO = 0.5
 DEFAULT_MIN_ATTEMPTS = 20
 DEFAULT_WINDOW_SECONDS = 60.0
-# The defaults pause 5 s, 10, 20, 40, 80, 160, 300, 300 … between probes.
-DEFAULT_PAUSE_SECONDS = 5.0
+# The defaults pause 2 s, 4, 8, 16, 32, 64, 128, 256, 300, 300 … between probes.
+DEFAULT_PAUSE_SECONDS = 2.0
 DEFAULT_MAX_PAUSE_SECONDS = 300.0
 
 
