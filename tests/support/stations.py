@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from datetime import datetime
 
@@ -36,7 +36,7 @@ class Stations:
         self.idled = 0
         # Whom the recorder woke in all workers.
         self.woken_everywhere: list[str] = []
-        self.released: list[tuple[str, float]] = []
+        self.on_release: Callable[[], object] = lambda: None
         self.claimer = Claimer(self.woken, send=self._send, idle=self._idle)
         self.recorder = Recorder(release=self._release, wake=self._wake, wake_later=self.woken.wake_later)
 
@@ -48,7 +48,7 @@ class Stations:
         self.idled += 1
 
     def _release(self, finished: Collection[tuple[str, float]]) -> None:
-        self.released += finished
+        self.on_release()
         self.woken.release(finished)
 
     def _wake(self, partner_ids: Iterable[str]) -> None:
@@ -70,8 +70,12 @@ class Stations:
     def answer(self, sendings: Iterable[Sending], result: Exchange | Exception = OK) -> None:
         """The partner answers all of these so, and it is recorded."""
         for sending in sendings:
-            self.recorder.put(sending, done(result))
+            self.put(sending, result)
         self.recorder.work()
+
+    def put(self, sending: Sending, result: Exchange | Exception) -> None:
+        """The partner answers this one so; the recorder's next batch has it."""
+        self.recorder.put(sending, done(result))
 
     def prove_prompt(self, *partners: Partner) -> None:
         """Something of each partner came back in time: they may have more than the unproven."""
