@@ -85,6 +85,11 @@ class Lessons:
             kept.failed += 1
             kept.error_code = taught.error_code or ""
 
+    @property
+    def unwritten(self) -> bool:
+        """Whether there is something that the last call could not write."""
+        return any(kept.matters for kept in self._gathered.values())
+
     def write(self, now: datetime) -> None:
         """Write what matters. What could not be written, because the database is away, stays for the next call."""
         partners = {key: kept.partner for key, kept in self._gathered.items() if kept.matters}

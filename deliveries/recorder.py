@@ -64,6 +64,8 @@ class Recorder:
         if not self._batch:
             self._gather()
         if not self._batch:
+            if self._lessons.unwritten:
+                self._lessons.write(clock.now())
             return not self._stopping
         now = clock.now()
         judged = [self._judged(sending, future, now) for sending, future in self._batch]

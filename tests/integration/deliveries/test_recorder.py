@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from concurrent.futures import Future
 from datetime import timedelta
 
 import pytest
@@ -14,12 +13,11 @@ from deliveries.sending import Sending
 from notifier import clock, lifecycle
 from notifier.models import NotificationAttempt, NotificationTask, Partner, Status
 from notifier.models.task import DeadReason
-from notifier.policy.exchange import Exchange, FailureKind, Timing
+from notifier.policy.exchange import Exchange, FailureKind
 from tests.support.factories import make_partner, make_task
+from tests.support.stations import OK, done
 
 pytestmark = pytest.mark.django_db
-
-OK = Exchange(status=200, timing=Timing(total_ms=5))
 
 
 class Slots:
@@ -50,21 +48,12 @@ def _sending(partner: Partner | None = None, **fields: object) -> Sending:
     return Sending(claim, task.partner)
 
 
-def _done(result: Exchange | Exception) -> Future[Exchange]:
-    future: Future[Exchange] = Future()
-    if isinstance(result, Exchange):
-        future.set_result(result)
-    else:
-        future.set_exception(result)
-    return future
-
-
 def test_what_came_back_is_written_and_its_slots_are_free_afterwards() -> None:
     slots = Slots()
     recorder = slots.recorder()
     sendings = [_sending() for _ in range(3)]
     for sending in sendings:
-        recorder.put(sending, _done(OK))
+        recorder.put(sending, done(OK))
 
     assert recorder.work() is True
 
@@ -79,7 +68,7 @@ def test_a_retry_that_is_due_soon_gets_a_timer() -> None:
     soon = make_partner(retry_base_seconds=2, retry_jitter="none")
     late = make_partner(retry_base_seconds=60, retry_jitter="none")
     for partner in (soon, late):
-        recorder.put(_sending(partner), _done(Exchange(status=503)))
+        recorder.put(_sending(partner), done(Exchange(status=503)))
 
     recorder.work()
 
@@ -96,8 +85,8 @@ def test_a_row_that_cannot_be_handled_is_tried_thrice_and_spoils_nothing(
     recorder = slots.recorder()
     status = Status.FAILED if attempts else Status.PENDING
     bad, good = _sending(status=status, attempt_count=attempts), _sending()
-    recorder.put(bad, _done(ValueError("a secret value")))
-    recorder.put(good, _done(OK))
+    recorder.put(bad, done(ValueError("a secret value")))
+    recorder.put(good, done(OK))
 
     with caplog.at_level(logging.ERROR, "deliveries.recorder"):
         recorder.work()
@@ -117,8 +106,8 @@ def test_bad_policy_data_poisons_its_own_row_only() -> None:
     recorder = slots.recorder()
     broken = make_partner(retry_schedule=["soon"])
     bad, good = _sending(broken), _sending()
-    recorder.put(bad, _done(Exchange(status=500)))
-    recorder.put(good, _done(OK))
+    recorder.put(bad, done(Exchange(status=500)))
+    recorder.put(good, done(OK))
 
     recorder.work()
 
@@ -135,8 +124,8 @@ def test_the_same_task_twice_is_written_in_two_batches() -> None:
     (claim,) = lifecycle.claim(
         {first.partner.pk: 1}, now=clock.read() + timedelta(seconds=62), lease_for=timedelta(seconds=60)
     )
-    recorder.put(first, _done(Exchange(status=503)))
-    recorder.put(Sending(claim, first.partner), _done(OK))
+    recorder.put(first, done(Exchange(status=503)))
+    recorder.put(Sending(claim, first.partner), done(OK))
 
     recorder.work()
     recorder.work()
@@ -152,7 +141,7 @@ def test_the_same_task_twice_is_written_in_two_batches() -> None:
 def test_a_stopped_recorder_writes_what_is_left_and_ends() -> None:
     slots = Slots()
     recorder = slots.recorder()
-    recorder.put(_sending(), _done(OK))
+    recorder.put(_sending(), done(OK))
 
     recorder.stop()
 
@@ -165,8 +154,8 @@ def test_a_result_that_the_database_refuses_poisons_its_own_row_only() -> None:
     slots = Slots()
     recorder = slots.recorder()
     bad, good = _sending(), _sending()
-    recorder.put(bad, _done(Exchange(status=-1)))
-    recorder.put(good, _done(OK))
+    recorder.put(bad, done(Exchange(status=-1)))
+    recorder.put(good, done(OK))
 
     recorder.work()
 

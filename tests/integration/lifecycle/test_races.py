@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -15,6 +12,7 @@ from notifier.lifecycle import Result
 from notifier.models import AttemptStatus, NotificationAttempt, NotificationTask, Status
 from notifier.policy.retry import Succeeded
 from tests.support.factories import is_mysql, make_partner, make_task
+from tests.support.threads import Other, at_once
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,22 +24,6 @@ LEASE = timedelta(seconds=60)
 def _several_writers() -> None:
     if not is_mysql():
         pytest.skip("SQLite has one writer at a time: there is nothing to race")
-
-
-class Other(threading.Thread):
-    """Runs ``work`` on a connection of its own."""
-
-    def __init__(self, work: Callable[[], Any]) -> None:
-        super().__init__()
-        self._work = work
-        self.result: Any = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.result = self._work()
-        finally:
-            connection.close()
 
 
 def _somebody_waits_for_a_lock() -> bool:
@@ -68,9 +50,8 @@ def test_a_lease_that_is_recorded_while_the_sweep_reaches_for_it_is_left_alone()
         other = Other(sweep)
         # InnoDB renews this table only when it was not read for 100 ms.
         wait_until(_somebody_waits_for_a_lock, seconds=10, what="the sweep to wait for the row", every=0.2)
-    other.join()
 
-    assert other.result == []
+    assert other.ended() == []
     task.refresh_from_db()
     assert task.status == Status.SUCCEEDED
     assert [attempt.status for attempt in NotificationAttempt.objects.all()] == [AttemptStatus.SUCCEEDED]
@@ -86,9 +67,7 @@ def test_partners_that_another_claim_holds_are_skipped() -> None:
     with transaction.atomic():
         assert set(partner_flow.lock([held.pk])) == {held.pk}
         other = Other(lock)
-        other.join()
-
-    assert other.result == {free.pk}
+        assert other.ended() == {free.pk}
 
 
 def test_claims_side_by_side_take_each_task_once() -> None:
@@ -97,11 +76,9 @@ def test_claims_side_by_side_take_each_task_once() -> None:
         for _ in range(50):
             make_task(partner)
     now = clock.read()
-    barrier = threading.Barrier(4)
 
-    def claim_all() -> list[int]:
+    def claim_all(_: int) -> list[int]:
         taken: list[int] = []
-        barrier.wait(10)
         while NotificationTask.objects.filter(next_attempt_at__isnull=False).exists():
             with transaction.atomic():
                 locked = partner_flow.lock([partner.pk for partner in partners])
@@ -109,11 +86,7 @@ def test_claims_side_by_side_take_each_task_once() -> None:
             taken += [claim.id for claim in claims]
         return taken
 
-    others = [Other(claim_all) for _ in range(4)]
-    for other in others:
-        other.join()
-
-    taken = [key for other in others for key in other.result]
+    taken = [key for keys in at_once(4, claim_all) for key in keys]
     assert sorted(taken) == sorted(NotificationTask.objects.values_list("pk", flat=True))
     assert set(NotificationTask.objects.values_list("attempt_count", flat=True)) == {1}
 

@@ -42,7 +42,7 @@ def _half_open(openings: int = 1) -> Circuit:
 def test_what_is_stored_and_documented_is_stable() -> None:
     assert [state.value for state in State] == ["closed", "open", "half_open"]
     assert CircuitPolicy() == CircuitPolicy(
-        failure_ratio=0.5, min_attempts=20, window_seconds=60.0, pause_seconds=5.0, max_pause_seconds=300.0
+        failure_ratio=0.5, min_attempts=20, window_seconds=60.0, pause_seconds=2.0, max_pause_seconds=300.0
     )
 
 
