@@ -13,7 +13,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db.models import ProtectedError, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from notifier import clock, partners, sealing
@@ -24,6 +24,7 @@ from notifier.models import NotificationTask, Partner, PartnerState
 
 # What holds the partner back or not: shown, and changed by buttons, not by the form.
 STATE = ("paused", "hold", "circuit")
+CLOSED = PartnerState.CircuitState.CLOSED
 
 
 class PartnerForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
@@ -101,7 +102,7 @@ class StandingFilter(admin.SimpleListFilter):
             case "paused":
                 return queryset.filter(state__paused_at__isnull=False)
             case "circuit":
-                return queryset.exclude(state__circuit_state=PartnerState.CircuitState.CLOSED)
+                return queryset.exclude(state__circuit_state=CLOSED)
             case "held":
                 return queryset.filter(state__hold_until__gt=clock.now())
             case _:
@@ -188,15 +189,15 @@ class PartnerAdmin(PartnerOperations):
 
     @admin.display(description="state")
     def standing(self, partner: Partner) -> SafeString:
-        """Disabled refuses new notifications and delivers none; paused accepts them and lets them wait."""
+        """All that holds it back. Disabled refuses new notifications and delivers none; paused accepts them and lets them wait."""
         state = partner.state
-        if not partner.enabled:
-            return show.badge("disabled")
-        if state.paused_at is not None:
-            return show.badge("paused")
-        if state.circuit_state != PartnerState.CircuitState.CLOSED:
-            return show.badge("circuit", state.circuit_state.replace("_", "-"))
-        return show.badge("held" if _is_held(state) else "active")
+        badges = [
+            show.badge("disabled") if not partner.enabled else "",
+            show.badge("paused") if state.paused_at is not None else "",
+            show.badge("circuit", state.circuit_state.replace("_", "-")) if state.circuit_state != CLOSED else "",
+            show.badge("held") if _is_held(state) else "",
+        ]
+        return format_html_join(" ", "{}", ((badge,) for badge in badges if badge)) or show.badge("active")
 
     @admin.display(description="paused (UTC)")
     def paused(self, partner: Partner) -> str | SafeString:

@@ -83,7 +83,10 @@ def explanation(explained: Explanation) -> SafeString:
     ]
     listed = format_html_join("", "<li>{}</li>", attempts)
     head = format_html(
-        '<div>{} {}<div class="ntf-note">{}</div>', badge(explained.reason.value), explained.message, ", ".join(times)
+        '<div class="ntf-why">{} {}<div class="ntf-note">{}</div>',
+        badge(explained.reason.value),
+        explained.message,
+        ", ".join(times),
     )
     if not attempts:
         return format_html("{}</div>", head)
