@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 VENV ?= .venv
 export VENV
 
-.PHONY: help run manage test check bench clean
+.PHONY: help run manage test chaos check bench clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,10 +20,14 @@ manage: ## Run manage.py beside `make run`: make manage ARGS='create_api_key ci 
 test: ## Run the whole suite on private MariaDB and Valkey servers
 	@exec scripts/test.sh $(ARGS)
 
+MINUTES ?= 5
+chaos: ## Break real processes for a while and prove that nothing is lost (MINUTES=30 SEED=7; docs/reliability.md)
+	@exec scripts/chaos.sh --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
 check: ## Format, lint, types, import contracts, migrations, deployment checks
 	@exec scripts/check.sh
 
-bench: ## Measure how fast one worker empties a backlog, on private servers
+bench: ## Measure on private servers: make bench ARGS='backlog', 'fairness' or 'soak'
 	@scripts/setup_venv.sh dev && exec "$(VENV)/bin/python" -m benchmarks $(ARGS)
 
 clean: ## Remove the virtual environment and all caches; the data under var/ stays

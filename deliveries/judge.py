@@ -20,6 +20,9 @@ from notifier.policy.exchange import Exchange, FailureKind
 # A row whose handling raises is tried this often; then it is dead (rejected) with the error.
 POISON_TRIES = 3
 HEADER_BYTES = 4096
+# So many probes in a row are the same task's, which may be one that fails a few times and then succeeds. Then it is another's
+# turn, for the partner may be well and this task what it cannot take.
+PROBES_EACH = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ def judge(
     retry_after = retry.parse_retry_after(exchange.header("Retry-After"), now=now, cap=cap)
     held = exchange.status in retry.HOLDING_STATUSES and retry_after is not None
     excused = sending.probe and judgement.outcome is Outcome.TEMPORARY
-    decision = retry.decide(
+    decision: retry.Decision = retry.decide(
         judgement,
         policy=partner.retry_policy,
         attempts_used=claim.attempts_used,
@@ -54,6 +57,9 @@ def judge(
         now=now,
         random=random,
     )
+    if excused and not held and claim.attempts_excused < PROBES_EACH:
+        # Back to the head of the line, as if it had not been tried: it is the next probe, too.
+        decision = retry.RetryAt(claim.created_at)
     taught = Taught(
         evidence=circuit.evidence(judgement, asked_for_time=held),
         error_code=judgement.error_code,

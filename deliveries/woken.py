@@ -12,6 +12,8 @@ from deliveries.slots import Slots
 
 # Beside prompt partners so many others get a turn at once, so that a thousand of them do not make it long.
 OTHERS_BESIDE = 25
+# A partner beside others gets so many rows a turn at most.
+SHARED_ROWS = 25
 
 
 class Woken:
@@ -132,8 +134,7 @@ class Woken:
         prompt = list(itertools.islice(self._prompt, most_partners))
         room = most_partners - len(prompt)
         others = min(room, OTHERS_BESIDE if prompt else room)
-        # Each gets the same part of the turn's rows; what some cannot take is not shared out again.
-        most = max(1, most_rows // max(1, len(prompt) + min(others, len(self._others))))
+        most = _rows_each(most_rows, len(prompt) + min(others, len(self._others)))
         taken = self._slots.shares(prompt, limit=len(prompt), most=most, prompt=True, now=now)
         if others and self._others:
             spoken_for = sum(taken.values())
@@ -156,3 +157,11 @@ class Woken:
             for partner_id in changed:
                 del line[partner_id]
                 other[partner_id] = None
+
+
+def _rows_each(most_rows: int, partners: int) -> int:
+    """The same part of the turn for each, what some cannot take is not shared out again; the whole for one alone.
+
+    One with much to do beside others gets less than its part: its next turn comes at once, and theirs is the shorter.
+    """
+    return most_rows if partners <= 1 else max(1, min(SHARED_ROWS, most_rows // partners))

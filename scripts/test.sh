@@ -5,9 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 VENV=${VENV:-.venv}
 scripts/setup_venv.sh dev
-if [ -z "${DATABASE_URL:-}" ] && ! { command -v mariadbd || [ -x /usr/sbin/mariadbd ]; } >/dev/null; then
-    scripts/apt_install.sh mariadb-server ||
-        { echo "The tests need MariaDB: install it (Debian: apt-get install mariadb-server) or set DATABASE_URL." >&2; exit 1; }
-fi
+[ -n "${DATABASE_URL:-}" ] || scripts/find_mariadb.sh ||
+    { echo "The tests need MariaDB: install it (Debian: apt-get install mariadb-server) or set DATABASE_URL." >&2; exit 1; }
 scripts/fetch_payloads.sh
 exec "$VENV/bin/python" -m tests "$@"

@@ -16,7 +16,7 @@ from notifier.models.task import HIGHEST_PRIORITY
 
 _COLUMNS = (
     "id", "task_id", "partner_id", "target_url", "http_method", "headers", "body", "content_type", "success_condition",
-    "traceparent", "attempt_count", "attempts_before_requeue", "attempts_excused", "max_attempts",
+    "traceparent", "attempt_count", "attempts_before_requeue", "attempts_excused", "max_attempts", "created_at",
 )  # fmt: skip
 
 
@@ -38,6 +38,7 @@ class Claim:
     attempts_before_requeue: int
     attempts_excused: int
     max_attempts: int
+    created_at: datetime
     lease_token: uuid.UUID
 
     @property

@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='partner',
             name='circuit_pause_seconds',
-            field=models.FloatField(default=5.0),
+            field=models.FloatField(default=2.0),
         ),
         migrations.AddField(
             model_name='partner',

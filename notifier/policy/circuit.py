@@ -16,8 +16,8 @@ from notifier.policy.exchange import FailureKind
 DEFAULT_FAILURE_RATIO = 0.5
 DEFAULT_MIN_ATTEMPTS = 20
 DEFAULT_WINDOW_SECONDS = 60.0
-# The defaults pause 5 s, 10, 20, 40, 80, 160, 300, 300 … between probes.
-DEFAULT_PAUSE_SECONDS = 5.0
+# The defaults pause 2 s, 4, 8, 16, 32, 64, 128, 256, 300, 300 … between probes.
+DEFAULT_PAUSE_SECONDS = 2.0
 DEFAULT_MAX_PAUSE_SECONDS = 300.0
 
 
@@ -99,7 +99,9 @@ def counted(circuit: Circuit, policy: CircuitPolicy, tally: Tally, *, now: datet
     if tally.failed and policy.failure_ratio is not None and enough and failures >= policy.failure_ratio * attempts:
         reason = f"{failures:.0f} of the last {attempts:.0f} attempts failed, the last with {tally.error_code}"
         return _opened(circuit, policy, reason, now)
-    return replace(circuit, attempts=attempts, failures=failures, counted_at=now)
+    # Another worker's clock reading may be a little later than this one's: no span of time ages anything twice.
+    counted_at = now if circuit.counted_at is None else max(now, circuit.counted_at)
+    return replace(circuit, attempts=attempts, failures=failures, counted_at=counted_at)
 
 
 def probing(circuit: Circuit, *, now: datetime, lease_for: timedelta) -> Circuit:

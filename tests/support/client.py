@@ -18,12 +18,16 @@ class Answer:
 class Client:
     """Keeps one connection, so it is one thread's; ``Client.another()`` for a second thread."""
 
-    def __init__(self, port: int, key: str) -> None:
-        self._port, self._key = port, key
+    def __init__(self, port: int, key: str, *, timeout: float = 30) -> None:
+        self._port, self.key, self._timeout = port, key, timeout
         self._connection: http.client.HTTPConnection | None = None
 
     def another(self) -> Client:
-        return Client(self._port, self._key)
+        return self.at(self._port)
+
+    def at(self, port: int) -> Client:
+        """The same producer at another web process."""
+        return Client(port, self.key, timeout=self._timeout)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -32,8 +36,8 @@ class Client:
 
     def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         if self._connection is None:
-            self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-        sent = {"Authorization": f"Bearer {self._key}"} | (headers or {})
+            self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=self._timeout)
+        sent = {"Authorization": f"Bearer {self.key}"} | (headers or {})
         data = None
         if body is not None:
             data = json.dumps(body).encode()

@@ -127,6 +127,12 @@ class Valkey(Server):
             "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction",
         ]  # fmt: skip
 
+    def flush(self) -> None:
+        """FLUSHALL: it forgets everything, and goes on."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(b"FLUSHALL\r\n")
+            assert connection.recv(64) == b"+OK\r\n"
+
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"

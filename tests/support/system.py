@@ -20,6 +20,15 @@ from tests.support.waiting import wait_until
 
 SECRET = "only-for-tests-" + "x" * 50
 GRANIAN = ["--interface", "wsgi", "--host", "127.0.0.1", "--workers", "1", "--blocking-threads", "4", "--no-ws"]
+BEAT = ("celery", "-A", "config.celery", "beat")
+
+
+def web_command(port: int) -> tuple[str, ...]:
+    return ("granian", *GRANIAN, "--port", str(port), "config.wsgi:application")
+
+
+def worker_command(name: str) -> tuple[str, ...]:
+    return ("celery", "-A", "config.celery", "worker", "--without-gossip", "--without-mingle", "-n", f"{name}@tests")
 
 
 class System:
@@ -59,28 +68,20 @@ class System:
 
     def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.log").open("ab") as log:
+            # A group of its own: a web process and its child can be killed or frozen together.
             process = subprocess.Popen(
-                [sys.executable, "-m", *command], cwd=REPOSITORY, env=self.environment, stdout=log, stderr=log
-            )
+                [sys.executable, "-m", *command],
+                cwd=REPOSITORY, env=self.environment, stdout=log, stderr=log, process_group=0,
+            )  # fmt: skip
         self.processes[name] = process
         return process
 
     def start_web(self) -> None:
-        self.start("web", "granian", *GRANIAN, "--port", str(self.port), "config.wsgi:application")
+        self.start("web", *web_command(self.port))
         wait_until(self._answers, seconds=30, what=f"the web process to answer (see {self.folder}/web.log)")
 
     def start_worker(self, name: str = "worker") -> subprocess.Popen[bytes]:
-        return self.start(
-            name,
-            "celery",
-            "-A",
-            "config.celery",
-            "worker",
-            "--without-gossip",
-            "--without-mingle",
-            "-n",
-            f"{name}@tests",
-        )
+        return self.start(name, *worker_command(name))
 
     def worker(self) -> subprocess.Popen[bytes]:
         """The worker that was started last and runs."""
@@ -90,7 +91,7 @@ class System:
         return running[-1]
 
     def start_beat(self, name: str = "beat") -> subprocess.Popen[bytes]:
-        return self.start(name, "celery", "-A", "config.celery", "beat")
+        return self.start(name, *BEAT)
 
     def start_all(self) -> None:
         self.start_worker()
