@@ -120,17 +120,19 @@ def _waiting(
     task: Task, waiting: Waiting, partner: Flow, permit: Permit, policy: RetryPolicy, now: datetime
 ) -> Explanation:
     own_end, partners_end = waiting.due_at, _end(permit, now)
+    # What failed may be due since before it did: a probe that failed goes back to the head of the line.
+    due_since = max(own_end, waiting.since)
     if permit.wait is not None and own_end <= max(now, partners_end):
         reason, since, until = Reason(permit.wait), permit.since, permit.until
         message = _held(permit, permit.wait, partner)
         if permit.wait in (Wait.RATE_LIMIT, Wait.CONCURRENCY):
-            since = own_end
+            since = due_since
     elif own_end > now:
         reason, since, until = Reason.BACKOFF if waiting.tried else Reason.SCHEDULED, waiting.since, own_end
         what = "Its last attempt failed; the next one is due" if waiting.tried else "It is to be sent"
         message = f"{what} at {_shown(own_end)}."
     else:
-        reason, since, until = Reason.DUE, own_end, None
+        reason, since, until = Reason.DUE, due_since, None
         message = "It is due, and nothing holds its partner back: a worker takes it in its turn."
     start = max(now, own_end, now if partners_end == NEVER else partners_end)
     if task.expires_at is not None and task.expires_at <= start:

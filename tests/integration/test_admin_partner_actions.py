@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 
 PARTNERS = "/admin/notifier/partner/"
 # Action → what its state must be for it, what it leaves there, its messages, its audit entry, whether it wakes.
-ACTS = {
+ACTS: dict[str, tuple[dict[str, Any], dict[str, Any], str, str, str, str, bool]] = {
     "pause": ({}, {"paused_at": "set"}, "partner", "paused", "not paused", "Paused.", False),
     "resume": ({"paused_at": "now"}, {"paused_at": None}, "partner", "resumed", "paused", "Resumed.", True),
     "close_circuit": (

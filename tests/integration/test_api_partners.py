@@ -77,7 +77,7 @@ def test_a_partner_is_shown_by_the_keys_of_the_partners_file() -> None:
             "burst": 2,
             "max_concurrency": 4,
             "circuit": {
-                "failure_ratio": None, "min_attempts": 20, "window_seconds": 60.0, "pause_seconds": 5.0,
+                "failure_ratio": None, "min_attempts": 20, "window_seconds": 60.0, "pause_seconds": 2.0,
                 "max_pause_seconds": 300.0,
             },
         },

@@ -154,6 +154,16 @@ def test_what_is_due_waits_for_its_partner(
 
 
 @pytest.mark.parametrize(
+    ("partner", "limits", "in_flight"),
+    [case(Flow(), Limits(), 0, id="due"), case(Flow(), SINGLE, 1, id="concurrency"), case(SPENT, SLOW, 0, id="rate")],
+)
+def test_nothing_is_due_since_before_it_was_written(partner: Flow, limits: Limits, in_flight: int) -> None:
+    answer = _explain(_waits(due_in=-600, tried=True), partner, limits, in_flight=in_flight)
+
+    assert answer.since == EARLIER
+
+
+@pytest.mark.parametrize(
     ("tried", "reason", "message"),
     [
         (False, Reason.SCHEDULED, "It is to be sent at 2026-03-01 12:01:00 UTC."),
