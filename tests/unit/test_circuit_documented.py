@@ -29,7 +29,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
 def test_the_probes_go_when_the_document_says() -> None:
     policy, now = CircuitPolicy(), NOW
     state = circuit.counted(circuit.CLOSED, policy, Tally(0, policy.min_attempts, "timeout"), now=now)
-    pauses = []
+    pauses: list[float] = []
     while len(pauses) < 10:
         assert state.state is State.OPEN
         assert state.probe_at is not None
