@@ -27,7 +27,7 @@ chaos: ## Break real processes for a while and prove that nothing is lost (MINUT
 check: ## Format, lint, types, import contracts, migrations, deployment checks
 	@exec scripts/check.sh
 
-bench: ## Measure how fast one worker empties a backlog, on private servers
+bench: ## Measure on private servers: make bench ARGS='backlog', 'fairness' or 'soak'
 	@scripts/setup_venv.sh dev && exec "$(VENV)/bin/python" -m benchmarks $(ARGS)
 
 clean: ## Remove the virtual environment and all caches; the data under var/ stays

@@ -83,6 +83,8 @@ NOTIFIER_RESPONSE_READ_BYTES = env.integer("NOTIFIER_RESPONSE_READ_BYTES", 65_53
 NOTIFIER_RESPONSE_KEEP_BYTES = env.integer("NOTIFIER_RESPONSE_KEEP_BYTES", 2_048, minimum=0, maximum=16_384)
 NOTIFIER_CA_FILE = env.file("NOTIFIER_CA_FILE", certifi.where())
 env.names["NOTIFIER_CA_FILE"] = "certifi's bundle"
+# The longest hold that a partner's Retry-After may ask for.
+NOTIFIER_MAX_HOLD_SECONDS = env.seconds("NOTIFIER_MAX_HOLD_SECONDS", 3600, minimum=1, maximum=7 * 24 * 3600)
 NOTIFIER_SWEEP_SECONDS = env.seconds("NOTIFIER_SWEEP_SECONDS", 1.0, minimum=0.1, maximum=60)
 
 # --- Django -------------------------------------------------------------------------------------------------------

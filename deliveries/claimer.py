@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,30 +13,40 @@ from django.conf import settings
 from deliveries.checks import LEASE_MARGIN_SECONDS
 from deliveries.sending import Sending
 from deliveries.woken import Woken
-from notifier import clock, lifecycle
+from notifier import clock, lifecycle, partner_flow
 from notifier.models import Partner
 from notifier.partners import Directory
 from notifier.policy import flow
+from notifier.policy.flow import Permit, Wait
 from notifier.transactions import atomically
 from notifier.wake import publisher
 
 TURN_PARTNERS = 100
-TURN_ROWS = 400
+# A partner that is woken meanwhile waits for the turn to end. More would hardly be faster: a turn's fixed cost is a few ms.
+TURN_ROWS = 100
 # Another worker holds the partner's row for the few milliseconds of its claim.
 LOCKED_SECONDS = 0.005
 # Partners with more work are published this often, so that other workers join.
 SHARE_SECONDS = 0.1
 IDLE_SECONDS = 0.25
+# A partner that must wait for no longer than this gets a timer of its own; the sweep wakes the others when it is time.
+TIMER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one turn gave: claims to send, partners that have more, partners that another worker was just claiming."""
+    """What one turn gave: claims to send, and by partner_id who gets the next turn when."""
 
     claims: list[Sending]
     more: list[str]
     locked: list[str]
+    waiting: dict[str, float]
     now: datetime
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Claims by partner_id."""
+        return Counter(sending.partner.partner_id for sending in self.claims)
 
 
 class Claimer:
@@ -58,56 +69,82 @@ class Claimer:
         """One turn; False when stopped. While the database is away the partners of the turn stay woken."""
         # Before the partners are taken: what it raises must not lose them.
         self._idle()
-        partner_ids = self._woken.take(TURN_PARTNERS, timeout=IDLE_SECONDS)
+        shares = self._woken.take(TURN_PARTNERS, most_rows=TURN_ROWS, timeout=IDLE_SECONDS)
         if self._woken.stopped:
             return False
-        if not partner_ids:
+        if not shares:
             return True
         begun = time.monotonic()
         try:
-            turn = self._turn(partner_ids)
+            turn = self._turn(shares)
         except Exception:
-            self._woken.wake(partner_ids)
+            self._woken.wake(shares)
             raise
-        self._woken.occupy(len(turn.claims))
+        self._woken.occupy(turn.counts)
         if self._woken.stopped or self._too_late(begun):
             self._give_back(turn)
             return True
         for sending in turn.claims:
             self._send(sending, turn.now)
+        self._set_next(turn)
+        return True
+
+    def _set_next(self, turn: Turn) -> None:
         if turn.more:
             self._woken.wake(turn.more)
             self._share(turn.more)
         if turn.locked:
             self._woken.wake_later(turn.locked, LOCKED_SECONDS)
-        return True
+        for partner_id, seconds in turn.waiting.items():
+            self._woken.wake_later((partner_id,), seconds)
 
-    def _turn(self, partner_ids: Collection[str]) -> Turn:
-        partners = {partner.pk: partner for partner in self._directory.by_id(partner_ids).values()}
-        share = max(1, min(self._woken.slots, TURN_ROWS) // max(1, len(partners)))
-        return atomically(lambda: self._claim(partners, share))
+    def _turn(self, shares: Mapping[str, int]) -> Turn:
+        partners = {partner.pk: partner for partner in self._directory.by_id(shares).values()}
+        # Before anything is read: a request that ends meanwhile makes room, and must be heard of.
+        self._woken.wake_on_release(
+            partner.partner_id for partner in partners.values() if partner.max_concurrency is not None
+        )
+        return atomically(lambda: self._claim(partners, shares))
 
-    def _claim(self, partners: dict[int, Partner], share: int) -> Turn:
+    def _claim(self, partners: Mapping[int, Partner], shares: Mapping[str, int]) -> Turn:
         now = clock.read()
-        locked = lifecycle.lock_partners(partners)
-        permits: dict[int, int] = {}
-        room = self._woken.slots
-        for key in locked:
-            slots = min(share, room)
-            permits[key] = flow.permit(enabled=partners[key].enabled, paused=partners[key].paused, slots=slots).count
-            room -= permits[key]
-        claims = lifecycle.claim(permits, now=now, lease_for=timedelta(seconds=settings.NOTIFIER_LEASE_SECONDS))
-        taken = dict.fromkeys(permits, 0)
-        for claim in claims:
-            taken[claim.partner_id] += 1
+        lease_for = timedelta(seconds=settings.NOTIFIER_LEASE_SECONDS)
+        flows = {key: state.flow(enabled=partners[key].enabled) for key, state in partner_flow.lock(partners).items()}
+        limited = [key for key in flows if partners[key].max_concurrency is not None]
+        in_flight = lifecycle.in_flight(limited, now=now)
+        permits = {
+            key: flow.permit(
+                flows[key],
+                partners[key].limits,
+                in_flight=in_flight.get(key, 0),
+                slots=shares[partners[key].partner_id],
+                now=now,
+            )
+            for key in flows
+        }
+        counts = {key: permit.count for key, permit in permits.items()}
+        claims = lifecycle.claim(counts, now=now, lease_for=lease_for)
+        taken = Counter(claim.partner_id for claim in claims)
+        partner_flow.spend(taken, {key: (flows[key], partners[key].limits) for key in taken}, now=now)
+        probes = {key: flows[key] for key in taken if permits[key].probe}
+        partner_flow.send_probes(probes, now=now, lease_for=lease_for)
         return Turn(
-            claims=[Sending(claim, partners[claim.partner_id]) for claim in claims],
+            claims=[Sending(claim, partners[claim.partner_id], claim.partner_id in probes) for claim in claims],
             more=[
-                partner.partner_id
-                for key, partner in partners.items()
-                if key in permits and not (partner.paused or not partner.enabled) and taken[key] == permits[key]
+                partners[key].partner_id
+                for key, permit in permits.items()
+                if permit.wait is None and taken[key] == permit.count
             ],
             locked=[partner.partner_id for key, partner in partners.items() if key not in permits],
+            waiting=_timers(
+                {
+                    # Fewer than permitted: no more work.
+                    partners[key].partner_id: permit
+                    for key, permit in permits.items()
+                    if taken[key] == permit.count
+                },
+                now,
+            ),
             now=now,
         )
 
@@ -118,14 +155,32 @@ class Claimer:
 
     def _give_back(self, turn: Turn) -> None:
         claims = [sending.claim for sending in turn.claims]
+        probes = [sending.claim.partner_id for sending in turn.claims if sending.probe]
         try:
             if claims:
-                atomically(lambda: lifecycle.give_back(claims, now=clock.read()))
+                atomically(lambda: _undo(claims, probes))
         finally:
-            self._woken.release(len(claims))
-            self._woken.wake({sending.partner.partner_id for sending in turn.claims})
+            self._woken.give_back(turn.counts)
+            self._woken.wake(turn.counts)
 
     def _share(self, partner_ids: Collection[str]) -> None:
         if time.monotonic() >= self._share_at:
             self._share_at = time.monotonic() + SHARE_SECONDS
             publisher.wake(partner_ids)
+
+
+def _timers(permits: Mapping[str, Permit], now: datetime) -> dict[str, float]:
+    """In how many seconds each partner that must wait gets its next turn, where that is known and soon."""
+    seconds = {
+        partner_id: max(0.0, (permit.until - now).total_seconds())
+        for partner_id, permit in permits.items()
+        if permit.wait in (Wait.RATE_LIMIT, Wait.RETRY_AFTER, Wait.CIRCUIT_OPEN) and permit.until is not None
+    }
+    return {partner_id: wait for partner_id, wait in seconds.items() if wait <= TIMER_SECONDS}
+
+
+def _undo(claims: Collection[lifecycle.Claim], probes: Collection[int]) -> None:
+    now = clock.read()
+    lifecycle.give_back(list(claims), now=now)
+    if probes:
+        partner_flow.probe_again(probes, now=now)

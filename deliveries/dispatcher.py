@@ -16,6 +16,7 @@ from deliveries.sending import Sending, send
 from deliveries.station import Station
 from deliveries.transport.engine import Engine
 from deliveries.woken import Woken
+from notifier.wake import publisher
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,9 @@ class Dispatcher:
         self._slots = settings.NOTIFIER_ENGINE_SLOTS
         self._woken = Woken(self._slots)
         self._engine = Engine(ca_file=settings.NOTIFIER_CA_FILE, read_bytes=settings.NOTIFIER_RESPONSE_READ_BYTES)
-        self._recorder = Recorder(release=self._woken.release, wake_later=self._woken.wake_later)
+        self._recorder = Recorder(
+            release=self._woken.release, wake=self._wake_everywhere, wake_later=self._woken.wake_later
+        )
         self._substitute = sweeper.Substitute(wake=self._woken.wake)
         claimer = Claimer(self._woken, send=self._send, idle=self._substitute.sweep_if_nobody_does)
         self._claimer_station = Station("claimer", claimer.work)
@@ -45,7 +48,7 @@ class Dispatcher:
     @property
     def in_flight(self) -> int:
         """Claims that are not yet recorded."""
-        return self._slots - self._woken.slots
+        return self._slots - self._woken.free
 
     def stop_claiming(self) -> None:
         """No further claim; what is in flight goes on. A claim that was just being made is given back."""
@@ -70,6 +73,12 @@ class Dispatcher:
         if left:
             logger.warning("stopped with %d requests in flight; their leases run out, and they are sent again", left)
         return left
+
+    def _wake_everywhere(self, partner_ids: Iterable[str]) -> None:
+        """Here at once, and by message in the other workers."""
+        woken = list(partner_ids)
+        self._woken.wake(woken)
+        publisher.wake(woken)
 
     def _send(self, sending: Sending, now: datetime) -> None:
         future = send(sending, self._engine, now=now)

@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
 
+from deliveries.lessons import Taught
 from deliveries.sending import Sending, secrets_of
 from notifier.lifecycle import Result
 from notifier.models import AttemptStatus
-from notifier.policy import redaction, retry
+from notifier.policy import circuit, redaction, retry
 from notifier.policy.classify import Judgement, Outcome, classify
 from notifier.policy.exchange import Exchange, FailureKind
 
 # A row whose handling raises is tried this often; then it is dead (rejected) with the error.
 POISON_TRIES = 3
 HEADER_BYTES = 4096
+# So many probes in a row are the same task's, which may be one that fails a few times and then succeeds. Then it is another's
+# turn, for the partner may be well and this task what it cannot take.
+PROBES_EACH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is written about the task, and what the attempt says about the partner."""
+
+    result: Result
+    taught: Taught
 
 
 def judge(
     sending: Sending, exchange: Exchange, *, now: datetime, random: Callable[[], float] = random.random
-) -> Result:
+) -> Judged:
     """The result of one exchange by the partner's policy. Pure but for the settings; raises on bad policy data."""
     claim, partner = sending.claim, sending.partner
     judgement = classify(
@@ -30,19 +43,32 @@ def judge(
         success_condition=claim.success_condition or partner.success_condition,
         permanent_statuses=partner.permanent_statuses,
     )
-    decision = retry.decide(
+    cap = timedelta(seconds=settings.NOTIFIER_MAX_HOLD_SECONDS)
+    retry_after = retry.parse_retry_after(exchange.header("Retry-After"), now=now, cap=cap)
+    held = exchange.status in retry.HOLDING_STATUSES and retry_after is not None
+    excused = sending.probe and judgement.outcome is Outcome.TEMPORARY
+    decision: retry.Decision = retry.decide(
         judgement,
         policy=partner.retry_policy,
         attempts_used=claim.attempts_used,
-        max_attempts=claim.max_attempts,
-        retry_after=retry.parse_retry_after(exchange.header("Retry-After"), now=now),
+        # A probe asks for everybody: the task whose turn it was does not pay for it.
+        max_attempts=claim.max_attempts if not excused else claim.attempts_used + 1,
+        retry_after=retry_after,
         now=now,
         random=random,
     )
-    return _result(sending, exchange, judgement, decision)
+    if excused and not held and claim.attempts_excused < PROBES_EACH:
+        # Back to the head of the line, as if it had not been tried: it is the next probe, too.
+        decision = retry.RetryAt(claim.created_at)
+    taught = Taught(
+        evidence=circuit.evidence(judgement, asked_for_time=held),
+        error_code=judgement.error_code,
+        hold_until=now + retry_after if held and retry_after is not None else None,
+    )
+    return Judged(_result(sending, exchange, judgement, decision, excused=excused), taught)
 
 
-def poisoned(sending: Sending, error: BaseException, *, now: datetime) -> Result:
+def poisoned(sending: Sending, error: BaseException, *, now: datetime) -> Judged:
     """The result for a row whose handling raised: tried again a few times, then dead. Holds the error's kind only."""
     exchange = Exchange(failure=FailureKind.INTERNAL, maybe_sent=False)
     message = f"The notifier could not handle this task: {type(error).__name__}."
@@ -53,10 +79,13 @@ def poisoned(sending: Sending, error: BaseException, *, now: datetime) -> Result
         if given_up
         else retry.RetryAt(now + timedelta(seconds=2**sending.claim.attempts_used))
     )
-    return _result(sending, exchange, judgement, decision)
+    result = _result(sending, exchange, judgement, decision, excused=False)
+    return Judged(result, Taught(evidence=circuit.Evidence.NONE, error_code=judgement.error_code))
 
 
-def _result(sending: Sending, exchange: Exchange, judgement: Judgement, decision: retry.Decision) -> Result:
+def _result(
+    sending: Sending, exchange: Exchange, judgement: Judgement, decision: retry.Decision, *, excused: bool
+) -> Result:
     hidden = secrets_of(sending) if exchange.headers or exchange.body or exchange.failure_detail else []
     kept = exchange.body[: settings.NOTIFIER_RESPONSE_KEEP_BYTES].decode("utf-8", "replace")
     message = judgement.error_message
@@ -65,6 +94,7 @@ def _result(sending: Sending, exchange: Exchange, judgement: Judgement, decision
         attempt_no=sending.claim.attempt_count,
         lease_token=sending.claim.lease_token,
         decision=decision,
+        excused=excused,
         attempt_status=AttemptStatus.SUCCEEDED if judgement.outcome is Outcome.SUCCEEDED else AttemptStatus.FAILED,
         http_status_code=exchange.status,
         error_code=judgement.error_code,

@@ -1,17 +1,19 @@
-"""The recorder: writes what came back, all that arrived within 10 ms in one short transaction."""
+"""The recorder: writes what came back, all that arrived within 10 ms in one short transaction, and what it taught."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 
 from django.db import DataError, IntegrityError
 
 from deliveries import judge
+from deliveries.judge import Judged
+from deliveries.lessons import Lessons
 from deliveries.sending import Sending
 from notifier import clock, lifecycle
 from notifier.lifecycle import Result
@@ -31,16 +33,18 @@ Finished = tuple[Sending, Future[Exchange]]
 
 
 class Recorder:
-    """Takes finished sendings from any thread; ``release`` gets the number of slots that are free after each commit."""
+    """Takes finished sendings from any thread; ``release`` gets whose slots are free after each commit, and after how long."""
 
     def __init__(
         self,
         *,
-        release: Callable[[int], None],
+        release: Callable[[Collection[tuple[str, float]]], None],
+        wake: Callable[[Iterable[str]], None],
         wake_later: Callable[[Collection[str], float], None],
     ) -> None:
         self._release = release
         self._wake_later = wake_later
+        self._lessons = Lessons(wake=wake)
         self._finished: deque[Finished] = deque()
         self._arrived = threading.Event()
         self._batch: list[Finished] = []
@@ -62,11 +66,23 @@ class Recorder:
         if not self._batch:
             return not self._stopping
         now = clock.now()
-        results = [self._judged(sending, future, now) for sending, future in self._batch]
+        judged = [self._judged(sending, future, now) for sending, future in self._batch]
+        results = [each.result for each in judged]
         self._write(results, now)
         written, self._batch = self._batch, []
-        self._release(len(written))
-        self._set_timers(written, results, now)
+        for (sending, _), each in zip(written, judged, strict=True):
+            self._lessons.take(sending, each.taught)
+        try:
+            # Before the slots are free: no claim must overlook a hold.
+            self._lessons.write(now)
+        finally:
+            self._release(
+                [
+                    (sending.partner.partner_id, _seconds(result))
+                    for (sending, _), result in zip(written, results, strict=True)
+                ]
+            )
+            self._set_timers(written, results, now)
         return True
 
     def _gather(self) -> None:
@@ -87,7 +103,7 @@ class Recorder:
         if self._finished:
             self._arrived.set()
 
-    def _judged(self, sending: Sending, future: Future[Exchange], now: datetime) -> Result:
+    def _judged(self, sending: Sending, future: Future[Exchange], now: datetime) -> Judged:
         error = future.exception()
         if error is None:
             try:
@@ -110,7 +126,7 @@ class Recorder:
             atomically(lambda: lifecycle.record([result], now=now))
         except (DataError, IntegrityError) as error:
             logger.error("the result of task %s cannot be stored: %s", sending.claim.task_id, type(error).__name__)
-            poisoned = judge.poisoned(sending, error, now=now)
+            poisoned = judge.poisoned(sending, error, now=now).result
             atomically(lambda: lifecycle.record([poisoned], now=now))
 
     def _set_timers(self, written: Sequence[Finished], results: Sequence[Result], now: datetime) -> None:
@@ -119,3 +135,8 @@ class Recorder:
                 seconds = (result.decision.at - now).total_seconds()
                 if seconds <= TIMER_SECONDS:
                     self._wake_later([sending.partner.partner_id], seconds)
+
+
+def _seconds(result: Result) -> float:
+    """How long the request held its slot; nothing where none was sent."""
+    return 0.0 if result.timing is None else result.timing.total_ms / 1000

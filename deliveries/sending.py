@@ -27,6 +27,8 @@ class Sending:
 
     claim: Claim
     partner: Partner
+    # Whether it is the probe of the partner's open circuit.
+    probe: bool = False
 
 
 def send(sending: Sending, engine: Engine, *, now: datetime) -> Future[Exchange]:

@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError
-from django.db.models import Min
+from django.db.models import Min, Q
 
 from notifier import clock, lifecycle
 from notifier.models import NotificationTask, Partner, SweepState
+from notifier.policy.circuit import State as CircuitState
 from notifier.transactions import atomically
 
 logger = logging.getLogger(__name__)
@@ -82,14 +83,18 @@ def _repeat(step: Callable[[], int]) -> int:
 
 
 def due_partners(now: datetime) -> list[str]:
-    """The partner_ids of enabled, unpaused partners with due tasks, at the cost of one index probe a partner and rank.
+    """The partner_ids of partners with due tasks that may go, at the cost of one index probe a partner and rank.
+
+    Left out are those that cannot have a turn before a time that is not over, as disabled, paused and held ones.
 
     MIN over the groups of the claim index is a loose index scan: it jumps from group to group, however many tasks wait.
     (EXISTS would say the same, but MariaDB makes of it a walk over the whole backlog.)
     """
     groups = NotificationTask.objects.order_by().values("partner_id", "rank").annotate(due_at=Min("next_attempt_at"))
     keys = sorted(set(groups.filter(due_at__lte=now).values_list("partner_id", flat=True)))
-    active = Partner.objects.filter(enabled=True, paused=False).order_by()
+    closed = Q(state__circuit_state=CircuitState.CLOSED) | Q(state__circuit_probe_at__lte=now)
+    unheld = Q(state__hold_until__isnull=True) | Q(state__hold_until__lte=now)
+    active = Partner.objects.filter(closed, unheld, enabled=True, state__paused_at__isnull=True).order_by()
     found: list[str] = []
     for start in range(0, len(keys), BATCH):
         found += active.filter(pk__in=keys[start : start + BATCH]).values_list("partner_id", flat=True)

@@ -38,17 +38,27 @@ COLUMNS = {
     "rate_per_second": "rate_per_second",
     "burst": "burst",
     "max_concurrency": "max_concurrency",
+    "circuit.failure_ratio": "circuit_failure_ratio",
+    "circuit.min_attempts": "circuit_min_attempts",
+    "circuit.window_seconds": "circuit_window_seconds",
+    "circuit.pause_seconds": "circuit_pause_seconds",
+    "circuit.max_pause_seconds": "circuit_max_pause_seconds",
 }
 _KEYS = {column: key for key, column in COLUMNS.items()}
 _TOP_KEYS = tuple(dict.fromkeys(key.partition(".")[0] for key in COLUMNS))
-_RETRY_KEYS = tuple(key.partition(".")[2] for key in COLUMNS if "." in key)
+# Mappings within a partner's: retry and circuit, with the keys that they have.
+_NESTED = {
+    section: tuple(key.partition(".")[2] for key in COLUMNS if key.startswith(f"{section}."))
+    for section in dict.fromkeys(key.partition(".")[0] for key in COLUMNS if "." in key)
+}
 _BACKOFF_ONLY = ("base_seconds", "factor", "max_seconds", "jitter")
-# For these "none" is a value: no limit.
-_NULLABLE = ("rate_per_second", "burst", "max_concurrency")
+# For these "none" is a value: no limit, or never.
+_NULLABLE = tuple(_KEYS[column] for column in partners.NULLABLE_NUMBERS)
 _TEXTS = ("name", "success_condition", "retry.jitter")
 _FLOATS = (
     "timeout_seconds", "connect_timeout_seconds", "retry_base_seconds", "retry_factor", "retry_max_seconds",
-    "max_age_hours", "rate_per_second",
+    "max_age_hours", "rate_per_second", "circuit_failure_ratio", "circuit_window_seconds", "circuit_pause_seconds",
+    "circuit_max_pause_seconds",
 )  # fmt: skip
 
 
@@ -172,23 +182,28 @@ def _partner(partner_id: Any, spec: Any) -> tuple[Partner, list[str]]:
 
 def _flat(spec: Mapping[Any, Any]) -> dict[Any, Any]:
     """The settings by their full keys: those under ``retry`` as ``retry.…``."""
-    inner = spec.get("retry")
-    nested = {f"retry.{key}": value for key, value in inner.items()} if isinstance(inner, dict) else {}
-    return {key: value for key, value in spec.items() if key != "retry"} | nested
+    flat = {key: value for key, value in spec.items() if key not in _NESTED}
+    for section in _NESTED:
+        inner = spec.get(section)
+        if isinstance(inner, dict):
+            flat |= {f"{section}.{key}": value for key, value in inner.items()}
+    return flat
 
 
 def _misfits(spec: Mapping[Any, Any]) -> Iterator[tuple[Any, str]]:
     """What ``partners.validate`` cannot see: keys that do not exist, and values of a type that no column would keep."""
-    inner = spec.get("retry", {})
     yield from _unknown(spec, _TOP_KEYS, "")
-    if not isinstance(inner, dict):
-        yield "retry", "must be a mapping of keys"
-    else:
-        yield from _unknown(inner, _RETRY_KEYS, "retry.")
-        if "schedule" in inner:
-            for key in _BACKOFF_ONLY:
-                if key in inner:
-                    yield f"retry.{key}", "cannot stand beside retry.schedule"
+    for section, known in _NESTED.items():
+        inner = spec.get(section, {})
+        if isinstance(inner, dict):
+            yield from _unknown(inner, known, f"{section}.")
+        else:
+            yield section, "must be a mapping of keys"
+    retry_keys = spec.get("retry")
+    if isinstance(retry_keys, dict) and "schedule" in retry_keys:
+        for key in _BACKOFF_ONLY:
+            if key in retry_keys:
+                yield f"retry.{key}", "cannot stand beside retry.schedule"
     for key, value in _flat(spec).items():
         if value is None and key in COLUMNS and key not in _NULLABLE:
             yield key, "has no value; leave the key out for the default"

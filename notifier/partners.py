@@ -20,6 +20,9 @@ PARTNER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MAX_SCHEDULE_STEPS = 100
 MAX_LIST_ENTRIES = 200
 MAX_NAME = 200
+# No limit, or never.
+NULLABLE_NUMBERS = ("rate_per_second", "burst", "max_concurrency", "circuit_failure_ratio")
+WHOLE_NUMBERS = ("max_attempts", "burst", "max_concurrency", "circuit_min_attempts")
 
 
 def validate(partner: Partner) -> None:
@@ -33,9 +36,9 @@ def validate(partner: Partner) -> None:
         refuse("partner_id", "must be 1 to 64 of the characters A-Z a-z 0-9 . _ -")
     if not isinstance(partner.name, str) or len(partner.name) > MAX_NAME or not partner.name.isprintable():
         refuse("name", f"must be at most {MAX_NAME} printable characters")
-    for field in ("enabled", "paused"):
-        if not isinstance(getattr(partner, field), bool):
-            refuse(field, "must be true or false")
+    enabled: Any = partner.enabled
+    if not isinstance(enabled, bool):
+        refuse("enabled", "must be true or false")
     _numbers(partner, refuse)
     _destinations(partner, refuse)
     _retry(partner, refuse)
@@ -61,12 +64,17 @@ def _numbers(partner: Partner, refuse: Any) -> None:
         "rate_per_second": (0.001, 1_000_000),
         "burst": (1, 1_000_000),
         "max_concurrency": (1, 1_000_000),
+        "circuit_failure_ratio": (0.01, 1),
+        "circuit_min_attempts": (1, 1_000_000),
+        "circuit_window_seconds": (1, 86_400),
+        "circuit_pause_seconds": (0.1, 86_400),
+        "circuit_max_pause_seconds": (0.1, 86_400),
     }
     for field, (low, high) in limits.items():
         value = getattr(partner, field)
-        if value is None and field in ("rate_per_second", "burst", "max_concurrency"):
+        if value is None and field in NULLABLE_NUMBERS:
             continue
-        whole = field in ("max_attempts", "burst", "max_concurrency")
+        whole = field in WHOLE_NUMBERS
         if not _number(value) or (whole and not isinstance(value, int)):
             refuse(field, "must be a whole number" if whole else "must be a number")
         elif not low <= value <= high:

@@ -48,7 +48,6 @@ class PartnerForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs' gene
     class Meta:
         help_texts = {
             "enabled": "Off: its notifications are refused, and those accepted before wait.",
-            "paused": "On: its notifications are accepted, and wait.",
             "max_age_hours": "After this a notification that has not succeeded is dead, unless its producer says otherwise.",
             "success_condition": "CEL over status, headers, json and text.",
             "burst": "How many may go at once after a silence; needs a rate.",
@@ -76,7 +75,8 @@ class PartnerForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs' gene
 class PartnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
     form = PartnerForm
     list_display = ("identity", "name_shown", "standing", "hosts", "timeout", "retries", "tasks")
-    list_filter = ("enabled", "paused")
+    list_filter = ("enabled", ("state__paused_at", admin.EmptyFieldListFilter), "state__circuit_state")
+    list_select_related = ("state",)
     search_fields = ("partner_id", "name")
     show_facets = admin.ShowFacets.NEVER
     search_help_text = "A part of the partner's id or name."
@@ -90,7 +90,7 @@ class PartnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' ge
     def get_fieldsets(self, request: HttpRequest, obj: Partner | None = None) -> Any:
         """Who may only look gets the headers masked too: Django would show the column as it is stored."""
         looks = obj is not None and not self.has_change_permission(request, obj)
-        first = ("partner_id", "name", "enabled", "paused")
+        first = ("partner_id", "name", "enabled")
         retry = (
             "max_attempts", "max_age_hours", "retry_base_seconds", "retry_factor", "retry_max_seconds", "retry_jitter",
             "retry_schedule",
@@ -104,6 +104,10 @@ class PartnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' ge
             "Retry": retry,
             "What counts as success": ("success_condition", "permanent_statuses"),
             "Limits, none where empty": ("rate_per_second", "burst", "max_concurrency"),
+            "Circuit": (
+                "circuit_failure_ratio", "circuit_min_attempts", "circuit_window_seconds", "circuit_pause_seconds",
+                "circuit_max_pause_seconds",
+            ),
         }  # fmt: skip
         return [(title, {"fields": fields}) for title, fields in sections.items()]
 
@@ -151,7 +155,7 @@ class PartnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' ge
         """Disabled refuses new notifications and delivers none; paused accepts them and lets them wait."""
         if not partner.enabled:
             return show.badge("disabled")
-        return show.badge("paused" if partner.paused else "active")
+        return show.badge("paused" if partner.state.paused_at else "active")
 
     @admin.display(description="name", ordering="name")
     def name_shown(self, partner: Partner) -> str | SafeString:

@@ -5,7 +5,7 @@ the same task one wins and the other knows it lost.
 """
 
 from notifier.lifecycle.accept import accept
-from notifier.lifecycle.claim import Claim, claim, give_back, lock_partners
+from notifier.lifecycle.claim import Claim, claim, give_back, in_flight
 from notifier.lifecycle.end import cancel, expire
 from notifier.lifecycle.record import Result, record, release_expired
 from notifier.lifecycle.requeue import requeue
@@ -18,7 +18,7 @@ __all__ = [
     "claim",
     "expire",
     "give_back",
-    "lock_partners",
+    "in_flight",
     "record",
     "release_expired",
     "requeue",

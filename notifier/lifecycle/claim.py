@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, Count, F, Q, Value, When
 
-from notifier.models import NotificationTask, PartnerState, Status
+from notifier.models import NotificationTask, Status
 from notifier.models.task import HIGHEST_PRIORITY
 
 _COLUMNS = (
     "id", "task_id", "partner_id", "target_url", "http_method", "headers", "body", "content_type", "success_condition",
-    "traceparent", "attempt_count", "attempts_before_requeue", "max_attempts",
+    "traceparent", "attempt_count", "attempts_before_requeue", "attempts_excused", "max_attempts", "created_at",
 )  # fmt: skip
 
 
@@ -36,28 +36,31 @@ class Claim:
     traceparent: str | None
     attempt_count: int
     attempts_before_requeue: int
+    attempts_excused: int
     max_attempts: int
+    created_at: datetime
     lease_token: uuid.UUID
 
     @property
     def attempts_used(self) -> int:
-        """Attempts of the present budget, this one included."""
-        return self.attempt_count - self.attempts_before_requeue
+        """Attempts of the present budget that count, this one included."""
+        return self.attempt_count - self.attempts_before_requeue - self.attempts_excused
 
     def __repr__(self) -> str:
         """Without the request: URL, headers and body may hold secrets."""
         return f"Claim({self.task_id}, attempt {self.attempt_count})"
 
 
-def lock_partners(partner_keys: Collection[int]) -> list[int]:
-    """Lock the state rows of these partners until the transaction ends; those that another claim holds are left out.
+def in_flight(partner_keys: Collection[int], *, now: datetime) -> dict[int, int]:
+    """How many requests of these partners may be on the wire, of any worker: their unexpired leases.
 
-    Where the database cannot skip locked rows (SQLite), the transaction itself is the lock.
+    Counted, not kept: a crash leaves leases that run out, never a counter that is wrong. Exact in a transaction that
+    holds the partners' locks, because nobody else claims of them meanwhile.
     """
-    states = PartnerState.objects.filter(pk__in=partner_keys)
-    if connection.features.has_select_for_update_skip_locked:
-        states = states.select_for_update(skip_locked=True)
-    return list(states.values_list("pk", flat=True))
+    if not partner_keys:
+        return {}
+    running = NotificationTask.objects.filter(lease_expires_at__gt=now, partner__in=partner_keys).order_by()
+    return dict(running.values_list("partner").annotate(Count("pk")))
 
 
 def claim(shares: Mapping[int, int], *, now: datetime, lease_for: timedelta) -> list[Claim]:

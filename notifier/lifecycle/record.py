@@ -25,6 +25,8 @@ class Result:
     lease_token: uuid.UUID
     decision: Decision
     attempt_status: AttemptStatus
+    # A failed probe of an open circuit: it does not count against the task's budget of attempts.
+    excused: bool = False
     http_status_code: int | None = None
     error_code: str | None = None
     error_message: str | None = None
@@ -48,7 +50,8 @@ def record(results: Sequence[Result], *, now: datetime) -> set[int]:
         raise ValueError("two results for one task in one batch")
     locked = NotificationTask.objects.filter(pk__in=by_key).order_by("pk").select_for_update()
     states = {
-        row["id"]: row for row in locked.values("id", "status", "lease_token", "attempt_count", "last_attempt_no")
+        row["id"]: row
+        for row in locked.values("id", "status", "lease_token", "attempt_count", "attempts_excused", "last_attempt_no")
     }
     holders: list[Result] = []
     late: list[Result] = []
@@ -58,7 +61,8 @@ def record(results: Sequence[Result], *, now: datetime) -> set[int]:
             continue  # pruned meanwhile: nothing is left to write to
         holds = state["status"] == Status.RUNNING and state["lease_token"] == result.lease_token
         (holders if holds else late).append(result)
-    moved = _move(holders, now) | _move([result for result in late if _closes(result, states[result.task_key])], now)
+    closing = [result for result in late if _closes(result, states[result.task_key])]
+    moved = _move(holders, states, now) | _move(closing, states, now)
     _summarise([r for r in late if r.task_key not in moved and _is_newest(r, states[r.task_key])], now)
     NotificationAttempt.objects.bulk_create([_attempt(result, now) for result in holders])
     for result in late:
@@ -79,10 +83,14 @@ def _is_newest(result: Result, state: Mapping[str, Any]) -> bool:
     return state["last_attempt_no"] is None or state["last_attempt_no"] <= result.attempt_no
 
 
-def _move(results: Sequence[Result], now: datetime) -> set[int]:
+def _move(results: Sequence[Result], states: Mapping[int, Mapping[str, Any]], now: datetime) -> set[int]:
     if not results:
         return set()
-    count = update_rows(NotificationTask, [_moved(result, now) | _summary(result, now) for result in results])
+    rows = []
+    for result in results:
+        excused = states[result.task_key]["attempts_excused"] + result.excused
+        rows.append(_moved(result, now) | {"attempts_excused": excused} | _summary(result, now))
+    count = update_rows(NotificationTask, rows)
     if count != len(results):  # pragma: no cover - the rows are locked and exist; a broken update_rows would get here
         raise RuntimeError(f"moved {count} locked tasks instead of {len(results)}")
     return {result.task_key for result in results}
@@ -174,11 +182,11 @@ def release_expired(*, now: datetime, limit: int) -> list[int]:
     results, partners = [], []
     for task in locked.only(
         "partner_id", "status", "lease_token", "lease_expires_at", "attempt_count", "attempts_before_requeue",
-        "max_attempts",
+        "attempts_excused", "max_attempts",
     ):  # fmt: skip
         if task.lease_token is None or task.lease_expires_at is None or task.lease_expires_at > now:
             continue  # recorded or given back since it was read
-        exhausted = task.attempt_count - task.attempts_before_requeue >= task.max_attempts
+        exhausted = task.attempts_used >= task.max_attempts
         results.append(
             Result(
                 task_key=task.pk,

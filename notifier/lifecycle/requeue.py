@@ -20,6 +20,7 @@ def requeue(task: NotificationTask, *, now: datetime) -> bool:
         dead_reason=None,
         next_attempt_at=now,
         attempts_before_requeue=F("attempt_count"),
+        attempts_excused=0,
         expires_at=Case(When(expires_at__lte=now, then=Value(fresh_end)), default=F("expires_at")),
         finished_at=None,
         updated_at=now,

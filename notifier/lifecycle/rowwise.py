@@ -10,7 +10,7 @@ from django.db.models import Model
 
 
 def update_rows(model: type[Model], rows: Sequence[Mapping[str, Any]]) -> int:
-    """Set the named fields of the rows with the given ``id``; every mapping has the same keys. Returns the rows matched.
+    """Set the named fields of the rows whose primary key is ``id``; every mapping has the same keys. Returns the rows matched.
 
     The rows should be locked by the caller. The new values are a derived table that drives the join, so that the
     table is reached by primary key only.
@@ -25,13 +25,13 @@ def update_rows(model: type[Model], rows: Sequence[Mapping[str, Any]]) -> int:
     first = "SELECT %s AS id, " + ", ".join(f"%s AS {quote(name)}" for name in names)
     other = "SELECT " + ", ".join(["%s"] * (len(names) + 1))
     values = " UNION ALL ".join([first] + [other] * (len(rows) - 1))
-    table = quote(model._meta.db_table)
+    table, key = quote(model._meta.db_table), quote(str(model._meta.pk.column))
     if connection.vendor == "mysql":
         assignments = ", ".join(f"t.{quote(name)} = v.{quote(name)}" for name in names)
-        sql = f"UPDATE ({values}) v STRAIGHT_JOIN {table} t ON t.id = v.id SET {assignments}"  # noqa: S608 - names of columns only
+        sql = f"UPDATE ({values}) v STRAIGHT_JOIN {table} t ON t.{key} = v.id SET {assignments}"  # noqa: S608 - names of columns only
     else:
         assignments = ", ".join(f"{quote(name)} = v.{quote(name)}" for name in names)
-        sql = f"UPDATE {table} SET {assignments} FROM ({values}) AS v WHERE {table}.id = v.id"  # noqa: S608 - names of columns only
+        sql = f"UPDATE {table} SET {assignments} FROM ({values}) AS v WHERE {table}.{key} = v.id"  # noqa: S608 - names of columns only
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return int(cursor.rowcount)

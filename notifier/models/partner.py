@@ -7,9 +7,11 @@ from typing import Any
 from django.db import models, transaction
 
 from notifier.models.fields import ExactCharField
-from notifier.policy import retry
+from notifier.policy import circuit, retry
+from notifier.policy.circuit import Circuit, CircuitPolicy, State
 from notifier.policy.classify import DEFAULT_PERMANENT_STATUSES
 from notifier.policy.condition import DEFAULT_CONDITION
+from notifier.policy.flow import Flow, Limits
 
 
 def default_permanent_statuses() -> list[int]:
@@ -17,7 +19,7 @@ def default_permanent_statuses() -> list[int]:
 
 
 class Partner(models.Model):
-    """Configuration only: what changes while delivering lives in PartnerState and in the tasks.
+    """Configuration only: what changes while delivering, such as a pause, lives in PartnerState and in the tasks.
 
     Validated by ``notifier.partners`` before every save, whether it comes from a file or from the admin.
     """
@@ -29,7 +31,6 @@ class Partner(models.Model):
     partner_id = ExactCharField(max_length=64, unique=True)
     name = models.CharField(max_length=200, blank=True)
     enabled = models.BooleanField(default=True)
-    paused = models.BooleanField(default=False)
 
     allow_hosts = models.JSONField(default=list, blank=True)
     allow_private_cidrs = models.JSONField(default=list, blank=True)
@@ -52,6 +53,13 @@ class Partner(models.Model):
     rate_per_second = models.FloatField(null=True, blank=True)
     burst = models.PositiveIntegerField(null=True, blank=True)
     max_concurrency = models.PositiveIntegerField(null=True, blank=True)
+
+    # When the circuit opens, and for how long; no ratio: never by itself.
+    circuit_failure_ratio = models.FloatField(null=True, blank=True, default=circuit.DEFAULT_FAILURE_RATIO)
+    circuit_min_attempts = models.PositiveIntegerField(default=circuit.DEFAULT_MIN_ATTEMPTS)
+    circuit_window_seconds = models.FloatField(default=circuit.DEFAULT_WINDOW_SECONDS)
+    circuit_pause_seconds = models.FloatField(default=circuit.DEFAULT_PAUSE_SECONDS)
+    circuit_max_pause_seconds = models.FloatField(default=circuit.DEFAULT_MAX_PAUSE_SECONDS)
 
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -88,15 +96,75 @@ class Partner(models.Model):
             jitter=retry.Jitter(self.retry_jitter),
         )
 
+    @property
+    def limits(self) -> Limits:
+        return Limits(rate_per_second=self.rate_per_second, burst=self.burst, max_concurrency=self.max_concurrency)
+
+    @property
+    def circuit_policy(self) -> CircuitPolicy:
+        return CircuitPolicy(
+            failure_ratio=self.circuit_failure_ratio,
+            min_attempts=self.circuit_min_attempts,
+            window_seconds=self.circuit_window_seconds,
+            pause_seconds=self.circuit_pause_seconds,
+            max_pause_seconds=self.circuit_max_pause_seconds,
+        )
+
 
 class PartnerState(models.Model):
-    """The row that a claim locks: one claim at a time for each partner.
+    """What holds a partner back or not: pause, hold, circuit, tokens. Written by ``notifier.partner_flow`` alone.
 
-    A row of its own, because inserting a task takes a shared lock on its Partner, which would make a claim wait.
+    The row that a claim locks, so that one claim at a time decides for each partner. A row of its own, because inserting
+    a task takes a shared lock on its Partner, which would make a claim wait.
     """
 
+    class CircuitState(models.TextChoices):
+        CLOSED = State.CLOSED.value
+        OPEN = State.OPEN.value
+        HALF_OPEN = State.HALF_OPEN.value
+
     partner = models.OneToOneField(Partner, on_delete=models.CASCADE, primary_key=True, related_name="state")
-    claimed_at = models.DateTimeField(null=True, default=None)
+    paused_at = models.DateTimeField(null=True, default=None)
+    # A Retry-After of the partner's.
+    hold_until = models.DateTimeField(null=True, default=None)
+    held_at = models.DateTimeField(null=True, default=None)
+    # The token bucket of rate_per_second; NULL: full.
+    tokens = models.FloatField(null=True, default=None)
+    tokens_at = models.DateTimeField(null=True, default=None)
+    # The fields of policy.circuit.Circuit
+    circuit_state = models.CharField(max_length=9, choices=CircuitState, default=CircuitState.CLOSED)
+    circuit_since = models.DateTimeField(null=True, default=None)
+    circuit_reason = models.CharField(max_length=200, default="", blank=True)
+    circuit_probe_at = models.DateTimeField(null=True, default=None)
+    circuit_openings = models.PositiveIntegerField(default=0)
+    circuit_attempts = models.FloatField(default=0.0)
+    circuit_failures = models.FloatField(default=0.0)
+    circuit_counted_at = models.DateTimeField(null=True, default=None)
 
     def __str__(self) -> str:
         return f"state of partner {self.pk}"
+
+    def flow(self, *, enabled: bool) -> Flow:
+        """What the rules ask about."""
+        return Flow(
+            enabled=enabled,
+            paused_at=self.paused_at,
+            hold_until=self.hold_until,
+            held_at=self.held_at,
+            circuit=self.circuit,
+            tokens=self.tokens,
+            tokens_at=self.tokens_at,
+        )
+
+    @property
+    def circuit(self) -> Circuit:
+        return Circuit(
+            state=State(self.circuit_state),
+            since=self.circuit_since,
+            reason=self.circuit_reason,
+            probe_at=self.circuit_probe_at,
+            openings=self.circuit_openings,
+            attempts=self.circuit_attempts,
+            failures=self.circuit_failures,
+            counted_at=self.circuit_counted_at,
+        )

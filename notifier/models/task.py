@@ -80,6 +80,8 @@ class NotificationTask(models.Model):
     attempt_count = models.PositiveIntegerField(default=0)
     # attempt_count at the last requeue: the budget of attempts starts again there, their numbers go on.
     attempts_before_requeue = models.PositiveIntegerField(default=0)
+    # Attempts of this budget that do not count: failed probes of the partner's open circuit.
+    attempts_excused = models.PositiveIntegerField(default=0)
     lease_token = models.UUIDField(null=True, default=None)
     lease_expires_at = models.DateTimeField(null=True, default=None)
 
@@ -126,15 +128,15 @@ class NotificationTask(models.Model):
                     rank__lte=HIGHEST_PRIORITY,
                     max_attempts__gte=1,
                     max_attempts__lte=retry.MAX_ATTEMPTS,
-                    attempt_count__gte=models.F("attempts_before_requeue"),
+                    attempt_count__gte=models.F("attempts_before_requeue") + models.F("attempts_excused"),
                 ),
             ),
         )
         indexes = (
             # claim, sweep: one range a partner and priority
             models.Index(name="task_claim", fields=("partner", "rank", "next_attempt_at")),
-            # sweep: expired leases
-            models.Index(name="task_lease", fields=("lease_expires_at",)),
+            # sweep: expired leases; claim: how many of a partner's are in flight
+            models.Index(name="task_lease", fields=("lease_expires_at", "partner")),
             # sweep: what is unfinished and past its time; retention: what finished long ago
             models.Index(name="task_end", fields=("finished_at", "expires_at")),
             # lists, newest first
@@ -149,3 +151,8 @@ class NotificationTask(models.Model):
     @property
     def priority(self) -> int:
         return HIGHEST_PRIORITY - self.rank
+
+    @property
+    def attempts_used(self) -> int:
+        """Attempts of the present budget that count, a running one included."""
+        return self.attempt_count - self.attempts_before_requeue - self.attempts_excused

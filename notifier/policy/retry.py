@@ -18,8 +18,8 @@ DEFAULT_MAX_SECONDS = 3600.0
 DEFAULT_MAX_ATTEMPTS = 10
 MAX_ATTEMPTS = 100
 MAX_DELAY_SECONDS = 30 * 24 * 3600.0
-# A partner may ask for silence, but not for ever.
-RETRY_AFTER_CAP = timedelta(hours=24)
+# With these a Retry-After holds the whole partner (RFC 6585, section 4; RFC 9110, section 15.6.4).
+HOLDING_STATUSES = (429, 503)
 
 
 class Jitter(StrEnum):
@@ -99,24 +99,25 @@ def delay(policy: RetryPolicy, failures: int, *, random: Callable[[], float]) ->
     return timedelta(seconds=low + (high - low) * random())
 
 
-def parse_retry_after(value: str | None, *, now: datetime) -> timedelta | None:
+def parse_retry_after(value: str | None, *, now: datetime, cap: timedelta) -> timedelta | None:
     """The wait that a Retry-After header asks for (RFC 9110, section 10.2.3): whole seconds or an HTTP date.
 
-    None where the header is absent, unreadable or in the past; never more than ``RETRY_AFTER_CAP``.
+    None where the header is absent, unreadable or in the past; never more than ``cap``: a
+    partner may ask for silence, but not for ever.
     """
     if value is None:
         return None
     text = value.strip()
     if text.isascii() and text.isdigit():
         # Ten digits are three centuries; more than that would overflow timedelta.
-        wait = RETRY_AFTER_CAP if len(text) > 10 else timedelta(seconds=int(text))
+        wait = cap if len(text) > 10 else timedelta(seconds=int(text))
     else:
         try:
             at = parsedate_to_datetime(text)
         except (ValueError, TypeError, OverflowError):
             return None
         wait = (at if at.tzinfo else at.replace(tzinfo=UTC)) - now
-    return min(wait, RETRY_AFTER_CAP) if wait > timedelta() else None
+    return min(wait, cap) if wait > timedelta() else None
 
 
 def decide(

@@ -12,6 +12,7 @@ from django.db.models import ProtectedError
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from notifier import clock
 from notifier.admin.partners import PartnerAdmin
 from notifier.models import NotificationTask, Partner, PartnerState
 from tests.support.factories import make_partner, make_task
@@ -26,7 +27,9 @@ DEFAULTS = {
     "connect_timeout_seconds": "3.0", "timeout_seconds": "5.0", "max_attempts": "10", "max_age_hours": "72.0",
     "retry_base_seconds": "30.0", "retry_factor": "2.0", "retry_max_seconds": "3600.0", "retry_jitter": "full",
     "retry_schedule": "", "success_condition": "status >= 200 && status < 400", "permanent_statuses": "400, 410",
-    "rate_per_second": "", "burst": "", "max_concurrency": "", "_save": "Save",
+    "rate_per_second": "", "burst": "", "max_concurrency": "", "circuit_failure_ratio": "0.5",
+    "circuit_min_attempts": "20", "circuit_window_seconds": "60", "circuit_pause_seconds": "5",
+    "circuit_max_pause_seconds": "300", "_save": "Save",
 }  # fmt: skip
 
 
@@ -73,6 +76,8 @@ def test_a_partner_is_added_as_it_was_written(admin: Client) -> None:
             "retry_schedule": "1, 2.5 30",
             "rate_per_second": "10",
             "burst": "20",
+            "circuit_failure_ratio": "",
+            "circuit_pause_seconds": "0.5",
         },
     )
 
@@ -85,6 +90,11 @@ def test_a_partner_is_added_as_it_was_written(admin: Client) -> None:
     assert partner.retry_schedule == [1.0, 2.5, 30.0]
     assert partner.permanent_statuses == [400, 410]
     assert (partner.rate_per_second, partner.burst, partner.max_concurrency) == (10.0, 20, None)
+    assert (partner.circuit_failure_ratio, partner.circuit_min_attempts, partner.circuit_pause_seconds) == (
+        None,
+        20,
+        0.5,
+    )
     assert PartnerState.objects.filter(partner=partner).count() == 1
 
 
@@ -114,6 +124,9 @@ def test_a_partner_is_added_as_it_was_written(admin: Client) -> None:
         ("success_condition", "status ==", "Cannot be used: it is not valid CEL: "),
         ("success_condition", "body == 1", "Cannot be used: it names 'body'; "),
         ("burst", "5", "Needs rate_per_second beside it."),
+        ("circuit_failure_ratio", "0", "Must be between 0.01 and 1."),
+        ("circuit_min_attempts", "1.5", "Enter a whole number."),
+        ("circuit_window_seconds", "", "This field is required."),
         ("name", "x" * 201, "Ensure this value has at most 200 characters (it has 201)."),
     ],
 )
@@ -162,15 +175,15 @@ def test_only_what_was_changed_is_written(admin: Client, monkeypatch: pytest.Mon
     data = _shown(admin, partner) | {"name": "New name"}
     save = PartnerAdmin.save_model
 
-    def paused_by_somebody_else_meanwhile(*args: Any) -> None:
-        Partner.objects.filter(pk=partner.pk).update(paused=True)
+    def disabled_by_somebody_else_meanwhile(*args: Any) -> None:
+        Partner.objects.filter(pk=partner.pk).update(enabled=False)
         save(*args)
 
-    monkeypatch.setattr(PartnerAdmin, "save_model", paused_by_somebody_else_meanwhile)
+    monkeypatch.setattr(PartnerAdmin, "save_model", disabled_by_somebody_else_meanwhile)
     admin.post(_page(partner), data)
 
     written = Partner.objects.get(pk=partner.pk)
-    assert (written.name, written.paused) == ("New name", True)
+    assert (written.name, written.enabled) == ("New name", False)
     assert written.updated_at > partner.updated_at
 
 
@@ -292,7 +305,8 @@ def test_there_is_no_action_that_deletes_many(admin: Client) -> None:
 
 def test_the_list_shows_the_state_and_leads_to_the_tasks(admin: Client) -> None:
     make_partner(partner_id="a.b", enabled=False)
-    make_partner(partner_id="c", paused=True, allow_hosts=[f"h{number}.example" for number in range(5)])
+    hosts = [f"h{number}.example" for number in range(5)]
+    make_partner(partner_id="c", allow_hosts=hosts, state={"paused_at": clock.read()})
 
     page = admin.get(PARTNERS).content.decode()
 

@@ -343,7 +343,7 @@ def test_without_a_key_the_same_request_twice_is_two_tasks() -> None:
 
 
 def test_a_paused_partner_accepts() -> None:
-    assert _accept(make_partner(paused=True)).status == Status.PENDING
+    assert _accept(make_partner(state={"paused_at": clock.read()})).status == Status.PENDING
 
 
 def test_an_address_in_a_range_of_the_partners_own_is_accepted() -> None:

@@ -13,7 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError
 
-from notifier import partner_file
+from notifier import clock, partner_file
 from notifier.models import Partner, PartnerState
 from tests.support.factories import make_partner
 
@@ -36,6 +36,7 @@ partners:
     rate_per_second: 10
     burst: 20
     max_concurrency: 5
+    circuit: {failure_ratio: 0.9, min_attempts: 7, window_seconds: 30, pause_seconds: 1, max_pause_seconds: 60}
 """
 
 
@@ -66,6 +67,12 @@ def test_every_key_of_the_file_reaches_its_column(tmp_path: Path) -> None:
     assert (partner.permanent_statuses, partner.success_condition) == ([400, 410], "status == 200")
     assert partner.headers == {"Authorization": "Bearer {{secret:x}}", "X-Team": "blue"}
     assert (partner.rate_per_second, partner.burst, partner.max_concurrency) == (10.0, 20, 5)
+    assert (partner.circuit_failure_ratio, partner.circuit_min_attempts, partner.circuit_window_seconds) == (
+        0.9,
+        7,
+        30.0,
+    )
+    assert (partner.circuit_pause_seconds, partner.circuit_max_pause_seconds) == (1.0, 60.0)
     assert PartnerState.objects.filter(partner=partner).count() == 1
 
 
@@ -136,7 +143,7 @@ def test_a_key_left_out_is_its_default_again(tmp_path: Path) -> None:
 
 
 def test_what_the_file_does_not_say_is_left_alone(tmp_path: Path) -> None:
-    acme = make_partner(partner_id="acme", name="", allow_hosts=[], paused=True)
+    acme = make_partner(partner_id="acme", name="", allow_hosts=[], state={"paused_at": clock.read()})
     others = [make_partner(partner_id=f"p{number}", timeout_seconds=9.0) for number in range(7)]
     before = [row for row in _rows() if row["id"] != acme.pk]
 
@@ -147,7 +154,7 @@ def test_what_the_file_does_not_say_is_left_alone(tmp_path: Path) -> None:
         "Left alone, because the file does not name them: 7 (p0, p1, p2, p3, p4, …).",
         "Applied: 0 added, 1 changed, 0 unchanged.",
     ]
-    assert Partner.objects.get(partner_id="acme").paused is True
+    assert PartnerState.objects.get(pk=acme.pk).paused_at is not None
     assert [row for row in _rows() if row["id"] != acme.pk] == before
     assert len(others) == 7
 
@@ -211,15 +218,15 @@ def test_only_what_the_file_changes_is_written(tmp_path: Path, monkeypatch: pyte
     partner = make_partner(partner_id="acme", name="", allow_hosts=[])
     save = Partner.save
 
-    def paused_by_somebody_else_meanwhile(self: Partner, *args: Any, **kwargs: Any) -> None:
-        Partner.objects.filter(pk=self.pk).update(paused=True)
+    def disabled_by_somebody_else_meanwhile(self: Partner, *args: Any, **kwargs: Any) -> None:
+        Partner.objects.filter(pk=self.pk).update(enabled=False)
         save(self, *args, **kwargs)
 
-    monkeypatch.setattr(Partner, "save", paused_by_somebody_else_meanwhile)
+    monkeypatch.setattr(Partner, "save", disabled_by_somebody_else_meanwhile)
     _apply(tmp_path, "partners: {acme: {timeout_seconds: 3}}")
 
     written = Partner.objects.get()
-    assert (written.timeout_seconds, written.paused) == (3.0, True)
+    assert (written.timeout_seconds, written.enabled) == (3.0, False)
     assert written.updated_at > partner.updated_at
 
 
@@ -371,7 +378,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
 def test_every_setting_of_a_partner_is_a_key_or_an_operator_s() -> None:
     columns = {field.name for field in Partner._meta.concrete_fields}
 
-    assert columns - set(partner_file.COLUMNS.values()) == {"id", "partner_id", "paused", "created_at", "updated_at"}
+    assert columns - set(partner_file.COLUMNS.values()) == {"id", "partner_id", "created_at", "updated_at"}
 
 
 def test_from_the_shell_a_refusal_is_a_line_and_a_code_and_no_traceback(tmp_path: Path) -> None:

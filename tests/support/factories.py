@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from notifier.models import (
     NotificationLabel,
     NotificationTask,
     Partner,
+    PartnerState,
     Scope,
     Status,
 )
@@ -34,11 +36,14 @@ ALL_SCOPES = tuple(scope.value for scope in Scope)
 _numbers = itertools.count(1)
 
 
-def make_partner(**fields: Any) -> Partner:
-    """An enabled partner that may be reached at ``HOST``."""
+def make_partner(*, state: Mapping[str, Any] | None = None, **fields: Any) -> Partner:
+    """An enabled partner that may be reached at ``HOST``; ``state`` names columns of its PartnerState."""
     number = next(_numbers)
     defaults: dict[str, Any] = {"partner_id": f"partner-{number}", "name": f"Partner {number}", "allow_hosts": [HOST]}
-    return Partner.objects.create(**(defaults | fields))
+    partner = Partner.objects.create(**(defaults | fields))
+    if state:
+        PartnerState.objects.filter(pk=partner.pk).update(**state)
+    return partner
 
 
 def make_api_key(*, scopes: tuple[str, ...] = ALL_SCOPES, partners: tuple[str, ...] = ()) -> tuple[ApiKey, str]:

@@ -11,6 +11,7 @@ from django.test import override_settings
 from deliveries.claimer import Claimer
 from deliveries.sending import Sending
 from deliveries.woken import Woken
+from notifier import clock
 from notifier.models import NotificationTask, Partner, Status
 from tests.support.factories import make_partner, make_task
 
@@ -24,6 +25,7 @@ class Turns:
         self.woken = Woken(slots)
         self.sent: list[Sending] = []
         self.idled = 0
+        self._answered = 0
         self._claimer = Claimer(self.woken, send=self._send, idle=self._idle)
 
     def _send(self, sending: Sending, now: datetime) -> None:
@@ -36,6 +38,18 @@ class Turns:
         self.woken.wake([partner.partner_id for partner in partners])
         return self._claimer.work()
 
+    def next(self) -> list[str]:
+        """Whose turn would be next."""
+        return list(self.woken.take(5, most_rows=100, timeout=0))
+
+    def answered(self, *partners: Partner) -> None:
+        """Everything in flight came back promptly, and something of each of these partners too."""
+        self.woken.release([(sending.partner.partner_id, 0.01) for sending in self.sent[self._answered :]])
+        self._answered = len(self.sent)
+        for partner in partners:
+            self.woken.occupy({partner.partner_id: 1})
+            self.woken.release([(partner.partner_id, 0.01)])
+
 
 def _tasks(partner: Partner, count: int) -> None:
     for _ in range(count):
@@ -45,14 +59,14 @@ def _tasks(partner: Partner, count: int) -> None:
 def test_a_turn_sends_what_is_due_and_takes_its_slots() -> None:
     partner = make_partner()
     _tasks(partner, 3)
-    turns = Turns(slots=10)
+    turns = Turns(slots=12)
 
     assert turns.work(partner) is True
 
     assert {sending.claim.id for sending in turns.sent} == set(NotificationTask.objects.values_list("pk", flat=True))
-    assert turns.woken.slots == 7
+    assert turns.woken.free == 9
     # It had less than its share: nothing is left, and the partner is not woken again.
-    assert turns.woken.take(5, timeout=0) == []
+    assert turns.next() == []
 
 
 def test_slots_are_shared_between_the_partners_of_a_turn() -> None:
@@ -60,15 +74,16 @@ def test_slots_are_shared_between_the_partners_of_a_turn() -> None:
     for partner in partners:
         _tasks(partner, 10)
     turns = Turns(slots=9)
+    turns.answered(*partners)
 
     turns.work(*partners)
 
     counts = [sum(sending.partner.pk == partner.pk for sending in turns.sent) for partner in partners]
-    assert counts == [3, 3, 3]
-    assert turns.woken.slots == 0
+    assert counts == [6, 2, 1]
+    assert turns.woken.free == 0
     # Each has more, and gets its next turn when slots are free again.
-    turns.woken.release(9)
-    assert sorted(turns.woken.take(5, timeout=0)) == sorted(partner.partner_id for partner in partners)
+    turns.answered()
+    assert sorted(turns.next()) == sorted(partner.partner_id for partner in partners)
 
 
 def test_more_partners_than_slots_never_take_more_than_there_are() -> None:
@@ -76,25 +91,26 @@ def test_more_partners_than_slots_never_take_more_than_there_are() -> None:
     for partner in partners:
         _tasks(partner, 2)
     turns = Turns(slots=2)
+    turns.answered(*partners)
 
     turns.work(*partners)
 
-    assert (len(turns.sent), turns.woken.slots) == (2, 0)
-    turns.woken.release(2)
+    assert (len(turns.sent), turns.woken.free) == (2, 0)
+    turns.answered()
     turns.work()
-    assert (len(turns.sent), turns.woken.slots) == (4, 0)
+    assert (len(turns.sent), turns.woken.free) == (4, 0)
 
 
-@pytest.mark.parametrize("fields", [{"paused": True}, {"enabled": False}])
-def test_a_partner_that_may_not_go_is_let_go(fields: dict[str, bool]) -> None:
-    partner = make_partner(**fields)
+@pytest.mark.parametrize("paused", [True, False], ids=["paused", "disabled"])
+def test_a_partner_that_may_not_go_is_let_go(paused: bool) -> None:
+    partner = make_partner(enabled=paused, state={"paused_at": clock.read() if paused else None})
     _tasks(partner, 1)
     turns = Turns()
 
     turns.work(partner)
 
-    assert (turns.sent, turns.woken.slots) == ([], 100)
-    assert turns.woken.take(5, timeout=0) == []
+    assert (turns.sent, turns.woken.free) == ([], 100)
+    assert turns.next() == []
     assert NotificationTask.objects.get().status == Status.PENDING
 
 
@@ -126,8 +142,8 @@ def test_a_claim_that_took_too_long_is_given_back() -> None:
 
     turns.work(partner)
 
-    assert (turns.sent, turns.woken.slots) == ([], 100)
+    assert (turns.sent, turns.woken.free) == ([], 100)
     assert set(NotificationTask.objects.values_list("status", "attempt_count", "lease_token")) == {
         (Status.PENDING, 0, None)
     }
-    assert turns.woken.take(5, timeout=0) == [partner.partner_id]
+    assert turns.next() == [partner.partner_id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from concurrent.futures import Future
 from datetime import timedelta
 
@@ -25,12 +26,20 @@ class Slots:
     """What the recorder tells the claimer."""
 
     def __init__(self) -> None:
+        # How many slots were released by each commit.
         self.released: list[int] = []
+        self.seconds: list[float] = []
+        self.woken: list[str] = []
         self.later: list[tuple[str, float]] = []
+
+    def _release(self, finished: Collection[tuple[str, float]]) -> None:
+        self.released.append(len(finished))
+        self.seconds += [seconds for _, seconds in finished]
 
     def recorder(self) -> Recorder:
         return Recorder(
-            release=self.released.append,
+            release=self._release,
+            wake=self.woken.extend,
             wake_later=lambda partner_ids, seconds: self.later.extend((name, seconds) for name in partner_ids),
         )
 
@@ -59,7 +68,7 @@ def test_what_came_back_is_written_and_its_slots_are_free_afterwards() -> None:
 
     assert recorder.work() is True
 
-    assert slots.released == [3]
+    assert (slots.released, slots.seconds) == ([3], [0.005] * 3)
     assert set(NotificationTask.objects.values_list("status", flat=True)) == {Status.SUCCEEDED}
     assert NotificationAttempt.objects.count() == 3
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
@@ -31,9 +32,45 @@ def test_partners_with_due_tasks_are_found_whatever_their_priority() -> None:
     assert _due() == sorted(partner.partner_id for partner in partners)
 
 
-@pytest.mark.parametrize("fields", [{"enabled": False}, {"paused": True}])
-def test_partners_that_may_not_be_delivered_to_are_not_woken(fields: dict[str, bool]) -> None:
-    make_task(make_partner(**fields))
+_WAITS = {
+    "held": {"hold_until": HOUR},
+    "paused": {"paused_at": -HOUR},
+    "open": {"circuit_state": "open", "circuit_probe_at": HOUR},
+    "open until an operator closes it": {"circuit_state": "open"},
+    "a probe is on its way": {"circuit_state": "half_open", "circuit_probe_at": HOUR},
+}
+_GOES = {
+    "the hold is over": {"hold_until": -HOUR},
+    "a probe is due": {"circuit_state": "open", "circuit_probe_at": -HOUR},
+    "a probe was lost": {"circuit_state": "half_open", "circuit_probe_at": -HOUR},
+}
+
+
+def _in_state(columns: Mapping[str, str | timedelta]) -> Partner:
+    """A partner with a due task; a span is a time, counted from now."""
+    now = clock.read()
+    state = {name: now + value if isinstance(value, timedelta) else value for name, value in columns.items()}
+    partner = make_partner(state=state)
+    make_task(partner)
+    return partner
+
+
+@pytest.mark.parametrize("columns", _WAITS.values(), ids=_WAITS)
+def test_partners_that_must_wait_are_not_woken(columns: Mapping[str, str | timedelta]) -> None:
+    _in_state(columns)
+
+    assert _due() == []
+
+
+@pytest.mark.parametrize("columns", _GOES.values(), ids=_GOES)
+def test_partners_whose_wait_is_over_are_woken(columns: Mapping[str, str | timedelta]) -> None:
+    partner = _in_state(columns)
+
+    assert _due() == [partner.partner_id]
+
+
+def test_disabled_partners_are_not_woken() -> None:
+    make_task(make_partner(enabled=False))
 
     assert _due() == []
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from notifier import clock, lifecycle
+from notifier import clock, lifecycle, partner_flow
 from notifier.lifecycle import Claim
 from notifier.models import NotificationAttempt, Partner, Status
 from tests.support.factories import is_mysql, make_partner, make_task
@@ -177,4 +177,4 @@ def test_partners_of_this_transaction_are_locked() -> None:
     partner = make_partner()
 
     with transaction.atomic():
-        assert lifecycle.lock_partners([partner.pk, 10**9]) == [partner.pk]
+        assert set(partner_flow.lock([partner.pk, 10**9])) == {partner.pk}

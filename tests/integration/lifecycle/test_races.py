@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from notifier import clock, lifecycle
+from notifier import clock, lifecycle, partner_flow
 from notifier.lifecycle import Result
 from notifier.models import AttemptStatus, NotificationAttempt, NotificationTask, Status
 from notifier.policy.retry import Succeeded
@@ -79,16 +79,16 @@ def test_a_lease_that_is_recorded_while_the_sweep_reaches_for_it_is_left_alone()
 def test_partners_that_another_claim_holds_are_skipped() -> None:
     held, free = make_partner(), make_partner()
 
-    def lock() -> list[int]:
+    def lock() -> set[int]:
         with transaction.atomic():
-            return lifecycle.lock_partners([held.pk, free.pk])
+            return set(partner_flow.lock([held.pk, free.pk]))
 
     with transaction.atomic():
-        assert lifecycle.lock_partners([held.pk]) == [held.pk]
+        assert set(partner_flow.lock([held.pk])) == {held.pk}
         other = Other(lock)
         other.join()
 
-    assert other.result == [free.pk]
+    assert other.result == {free.pk}
 
 
 def test_claims_side_by_side_take_each_task_once() -> None:
@@ -104,7 +104,7 @@ def test_claims_side_by_side_take_each_task_once() -> None:
         barrier.wait(10)
         while NotificationTask.objects.filter(next_attempt_at__isnull=False).exists():
             with transaction.atomic():
-                locked = lifecycle.lock_partners([partner.pk for partner in partners])
+                locked = partner_flow.lock([partner.pk for partner in partners])
                 claims = lifecycle.claim(dict.fromkeys(locked, 3), now=now, lease_for=LEASE)
             taken += [claim.id for claim in claims]
         return taken
@@ -125,7 +125,7 @@ def test_a_claim_locks_few_rows_beside_a_large_backlog() -> None:
     make_task(other)
 
     with transaction.atomic():
-        lifecycle.lock_partners([partner.pk])
+        partner_flow.lock([partner.pk])
         claims = lifecycle.claim({partner.pk: 20}, now=clock.read(), lease_for=LEASE)
         with connection.cursor() as cursor:
             cursor.execute(

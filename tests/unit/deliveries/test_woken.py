@@ -2,8 +2,27 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 
-from deliveries.woken import Woken
+import pytest
+
+from deliveries.slots import PROMPT_SECONDS
+from deliveries.woken import OTHERS_BESIDE, Woken
+
+QUICKLY = 0.01
+SLOWLY = PROMPT_SECONDS * 2
+
+
+def _take(woken: Woken, most_partners: int = 100, *, timeout: float = 0) -> list[str]:
+    """Whose turn it is, in order."""
+    return list(woken.take(most_partners, most_rows=20, timeout=timeout))
+
+
+def _answer(woken: Woken, partner_ids: Iterable[str], seconds: float = QUICKLY) -> None:
+    """One request each of these partners came back after so long."""
+    for partner_id in partner_ids:
+        woken.occupy({partner_id: 1})
+        woken.release([(partner_id, seconds)])
 
 
 def test_partners_get_their_turns_in_the_order_of_their_wakes_and_once() -> None:
@@ -11,30 +30,40 @@ def test_partners_get_their_turns_in_the_order_of_their_wakes_and_once() -> None
     woken.wake(["a", "b"])
     woken.wake(["b", "c", "a"])
 
-    assert woken.take(2, timeout=0) == ["a", "b"]
-    assert woken.take(2, timeout=0) == ["c"]
-    assert woken.take(2, timeout=0) == []
+    assert _take(woken, 2) == ["a", "b"]
+    assert _take(woken, 2) == ["c"]
+    assert _take(woken, 2) == []
 
 
 def test_a_partner_that_was_taken_can_be_woken_again() -> None:
     woken = Woken(slots=10)
     woken.wake(["a"])
-    woken.take(1, timeout=0)
+    _take(woken)
 
     woken.wake(["a"])
 
-    assert woken.take(1, timeout=0) == ["a"]
+    assert _take(woken) == ["a"]
 
 
 def test_nobody_gets_a_turn_without_a_free_slot() -> None:
     woken = Woken(slots=2)
     woken.wake(["a"])
-    woken.occupy(2)
+    woken.occupy({"b": 2})
 
-    assert woken.take(1, timeout=0) == []
-    woken.release(1)
-    assert woken.take(1, timeout=0) == ["a"]
-    assert woken.slots == 1
+    assert _take(woken) == []
+    woken.release([("b", QUICKLY), ("b", QUICKLY)])
+    assert _take(woken) == ["a"]
+    assert woken.free == 2
+
+
+def test_slots_that_were_not_used_are_free_again() -> None:
+    woken = Woken(slots=2)
+    woken.wake(["a"])
+    woken.occupy({"b": 2})
+
+    woken.give_back({"b": 2})
+
+    assert (woken.free, _take(woken)) == (2, ["a"])
 
 
 def test_a_later_wake_comes_when_its_time_has_come() -> None:
@@ -43,23 +72,103 @@ def test_a_later_wake_comes_when_its_time_has_come() -> None:
     woken.wake_later(["b"], 0.05)
     woken.wake_later(["a"], 0.02)
 
-    assert woken.take(5, timeout=5) == ["a"]
-    assert woken.take(5, timeout=5) == ["b"]
+    assert _take(woken, timeout=5) == ["a"]
+    assert _take(woken, timeout=5) == ["b"]
     assert time.monotonic() - begun >= 0.05
+
+
+@pytest.mark.parametrize("calls", [(0.0, 0.02), (0.02, 0.0)], ids=["the later one last", "the sooner one last"])
+def test_of_several_later_wakes_the_soonest_counts_and_the_others_do_not_ring(calls: tuple[float, float]) -> None:
+    woken = Woken(slots=10)
+    for seconds in calls:
+        woken.wake_later(["a"], seconds)
+
+    assert _take(woken) == ["a"]
+    assert _take(woken, timeout=0.05) == []
+
+
+def test_a_later_wake_asked_for_a_thousand_times_is_one() -> None:
+    woken = Woken(slots=10)
+    for _ in range(1000):
+        woken.wake_later(["a"], 30)
+
+    assert len(woken._later) == 1
+
+
+def test_a_partner_that_waits_for_a_slot_of_its_own_is_woken_by_that_once() -> None:
+    woken = Woken(slots=10)
+    woken.occupy({"a": 2, "b": 1})
+    woken.wake_on_release(["a"])
+
+    woken.release([("b", QUICKLY)])
+    assert _take(woken) == []
+    woken.release([("a", QUICKLY)])
+    assert _take(woken) == ["a"]
+    woken.release([("a", QUICKLY)])
+    assert _take(woken) == []
+
+
+def test_prompt_partners_come_first() -> None:
+    woken = Woken(slots=100)
+    _answer(woken, ["slow"], SLOWLY)
+    _answer(woken, ["prompt"])
+
+    woken.wake(["slow", "unproven", "prompt"])
+
+    assert _take(woken) == ["prompt", "slow", "unproven"]
+
+
+def test_a_thousand_others_do_not_make_a_prompt_partners_turn_long() -> None:
+    woken = Woken(slots=10_000)
+    _answer(woken, ["prompt"])
+    others = [f"other-{number}" for number in range(1000)]
+    woken.wake(others)
+    woken.wake(["prompt"])
+
+    assert _take(woken, 100) == ["prompt", *others[:OTHERS_BESIDE]]
+    # Without a prompt one the turn is all theirs.
+    assert _take(woken, 100) == others[OTHERS_BESIDE : OTHERS_BESIDE + 100]
+
+
+def test_a_partner_that_changed_its_kind_while_it_waited_changes_its_line() -> None:
+    woken = Woken(slots=100)
+    woken.wake(["first", "second"])
+    _answer(woken, ["second"])
+
+    assert _take(woken) == ["second", "first"]
+
+
+def test_who_holds_its_share_takes_no_turn_and_stays() -> None:
+    woken = Woken(slots=12)
+    # Slow ones share six slots; with half of them held it may have no more.
+    woken.occupy({"greedy": 3})
+    woken.wake(["greedy", "next"])
+
+    assert _take(woken) == ["next"]
+    woken.release([("greedy", SLOWLY), ("greedy", SLOWLY)])
+    assert _take(woken) == ["greedy"]
+
+
+def test_each_partner_of_a_turn_gets_its_part_of_the_rows() -> None:
+    woken = Woken(slots=1000)
+    _answer(woken, "abcd")
+    woken.wake("abcd")
+
+    assert woken.take(100, most_rows=20, timeout=0) == dict.fromkeys("abcd", 5)
 
 
 def test_taking_ends_at_its_timeout() -> None:
     woken = Woken(slots=1)
     begun = time.monotonic()
 
-    assert woken.take(5, timeout=0.03) == []
+    assert _take(woken, timeout=0.03) == []
     assert time.monotonic() - begun >= 0.03
 
 
 def test_stop_ends_waiting_and_gives_no_further_turn() -> None:
     woken = Woken(slots=1)
     taken: list[list[str]] = []
-    taker = threading.Thread(target=lambda: taken.append(woken.take(5, timeout=30)))
+    taker = threading.Thread(target=lambda: taken.append(_take(woken, timeout=30)))
     taker.start()
 
     woken.stop()
@@ -68,18 +177,18 @@ def test_stop_ends_waiting_and_gives_no_further_turn() -> None:
 
     assert taken == [[]]
     assert woken.stopped
-    assert woken.take(5, timeout=30) == []
+    assert _take(woken, timeout=30) == []
 
 
 def test_a_release_ends_waiting_for_one() -> None:
-    woken = Woken(slots=0)
+    woken = Woken(slots=1)
     waiter = threading.Thread(target=woken.wait_for_release, args=(30,))
     waiter.start()
 
-    woken.release(1)
+    _answer(woken, ["a"])
     # A waiter that began after the release is let go by the next one.
     while waiter.is_alive():
-        woken.release(1)
+        _answer(woken, ["a"])
         waiter.join(0.01)
 
-    assert woken.slots >= 1
+    assert woken.free == 1

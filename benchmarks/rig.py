@@ -1,0 +1,74 @@
+"""The service on private servers, and backlogs put into its database by the ten thousand."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import MySQLdb
+
+from tests.support.ledger import PartnerSimulator
+from tests.support.servers import MariaDB
+from tests.support.system import FullSystem
+
+LOOPBACK = {"allow_hosts": ["127.0.0.1"], "allow_private_cidrs": ["127.0.0.0/8"]}
+# Multiplies a row that was accepted through the API.
+COPY = """
+INSERT INTO notifier_notificationtask (task_id, partner_id, target_url, http_method, headers, body, body_format,
+  content_type, metadata, fingerprint, status, `rank`, next_attempt_at, expires_at, max_attempts, attempt_count,
+  attempts_before_requeue, attempts_excused, created_at, updated_at)
+SELECT UUID(), p.id, %s, t.http_method, t.headers, t.body, t.body_format, t.content_type, t.metadata, t.fingerprint,
+  'pending', t.`rank`, UTC_TIMESTAMP(6), t.expires_at, t.max_attempts, 0, 0, 0, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6)
+FROM notifier_notificationtask t, notifier_partner p, seq_1_to_{each} s
+WHERE t.task_id = %s AND p.partner_id LIKE %s
+"""
+
+
+class Rig:
+    """A running system and a connection to its database."""
+
+    def __init__(self, folder: Path, mariadb: MariaDB, system: FullSystem) -> None:
+        self.folder, self.system = folder, system
+        self.database = MySQLdb.connect(host="127.0.0.1", port=mariadb.port, user="root", database=system.database)
+        self.database.autocommit(True)
+
+    def execute(self, sql: str, parameters: Any = None) -> list[Any]:
+        with self.database.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return list(cursor.fetchall())
+
+    def fill(self, template: str, url: str, *, each: int, partners: str) -> None:
+        """So many copies of the task for each partner whose partner_id is LIKE that."""
+        self.execute(COPY.format(each=each), [url, template.replace("-", ""), partners])
+
+
+@contextlib.contextmanager
+def rig(**settings: Any) -> Iterator[Rig]:
+    """A system whose processes are not started yet; ended, with all its servers, at the end."""
+    with tempfile.TemporaryDirectory(prefix="notifier-bench-") as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        mariadb = MariaDB(folder)
+        mariadb.start()
+        stack.callback(mariadb.stop)
+        system = FullSystem(folder, mariadb.url("notifier"), **settings)
+        stack.callback(system.stop)
+        yield Rig(folder, mariadb, system)
+
+
+@contextlib.contextmanager
+def simulator(folder: Path, *, ledger: bool = False) -> Iterator[PartnerSimulator]:
+    running = PartnerSimulator(folder, ledger=ledger)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
