@@ -6,42 +6,18 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.app.amqp import AMQP
 from celery.signals import worker_init
-from kombu import Connection
+
+from config.broker import LastingAMQP
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from django.conf import settings  # after the line above, which names the settings
 
-RECONNECT_MAX_SECONDS = 1.0
 WORKER_SOCKET_SECONDS = 5.0
 
 
-class QuickConnection(Connection):
-    """Tries again every second: kombu's default waits up to 30 s between tries after a long outage."""
-
-    def ensure_connection(self, *args: Any, **kwargs: Any) -> QuickConnection:
-        kwargs.setdefault("interval_start", RECONNECT_MAX_SECONDS)
-        kwargs.setdefault("interval_max", RECONNECT_MAX_SECONDS)
-        super().ensure_connection(*args, **kwargs)
-        return self
-
-    def _do_close_transport(self) -> None:
-        """Leave the transport its client, which kombu would take away before its channels are closed.
-
-        A message that is unacknowledged when the broker goes away is restored or acknowledged through that channel later.
-        Without a client that is an AttributeError, which Celery takes for a reason to end the worker; with one it works,
-        or fails as the lost connection that it is, which Celery expects.
-        """
-        self._transport = None
-
-
-class QuickAMQP(AMQP):
-    Connection = QuickConnection
-
-
-app = Celery("notifier", amqp=QuickAMQP)
+app = Celery("notifier", amqp=LastingAMQP)
 app.conf.update(
     broker_url=settings.CELERY_BROKER_URL,
     broker_connection_retry_on_startup=True,

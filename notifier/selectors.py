@@ -6,11 +6,23 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import cast
 
 from django.db.models import QuerySet
 
-from notifier.models import ApiKey, NotificationAttempt, NotificationLabel, NotificationTask
+from notifier import clock, lifecycle
+from notifier.models import (
+    ApiKey,
+    NotificationAttempt,
+    NotificationLabel,
+    NotificationTask,
+    Partner,
+    PartnerState,
+    Status,
+)
 from notifier.models.label import label_digest
+from notifier.policy import explain as rules
+from notifier.policy.explain import Explanation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,3 +84,42 @@ def _last_id(moment: datetime) -> uuid.UUID:
 def attempts(task: NotificationTask) -> QuerySet[NotificationAttempt]:
     """All attempts of a task, oldest first; at most its budgets' sum."""
     return NotificationAttempt.objects.filter(task=task).order_by("attempt_no")
+
+
+def explain(task: NotificationTask) -> Explanation:
+    """Why the task stands where it stands. ``lifecycle`` and ``policy`` are asked what a claim asks them."""
+    partner, now = task.partner, clock.read()
+    state = PartnerState.objects.get(pk=partner.pk)
+    limited = [partner.pk] if partner.max_concurrency is not None else []
+    return rules.explain(
+        rules.Task(
+            state=_standing(task),
+            attempts_used=task.attempts_used,
+            max_attempts=task.max_attempts,
+            expires_at=task.expires_at,
+        ),
+        state.flow(enabled=partner.enabled),
+        partner.limits,
+        partner.retry_policy,
+        in_flight=lifecycle.in_flight(limited, now=now).get(partner.pk, 0),
+        now=now,
+    )
+
+
+def _standing(task: NotificationTask) -> rules.Waiting | rules.Running | rules.Ended:
+    """By the one time that its state has (the table's constraints)."""
+    if task.finished_at is not None:
+        return rules.Ended(task.finished_at, f"{task.status} ({task.dead_reason})" if task.dead_reason else task.status)
+    if task.lease_expires_at is not None:
+        return rules.Running(task.updated_at, task.lease_expires_at)
+    return rules.Waiting(task.updated_at, cast(datetime, task.next_attempt_at), task.status == Status.FAILED)
+
+
+def visible_partners(key: ApiKey) -> QuerySet[Partner]:
+    """The partners that the key may use, each with its state."""
+    partners = Partner.objects.select_related("state")
+    return partners.filter(partner_id__in=key.partners) if key.partners else partners
+
+
+def find_partner(key: ApiKey, partner_id: str) -> Partner | None:
+    return visible_partners(key).filter(partner_id=partner_id).first()

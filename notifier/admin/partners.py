@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,16 +10,21 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
-from django.db.models import ProtectedError
+from django.db.models import ProtectedError, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from notifier import partners, sealing
+from notifier import clock, partners, sealing
 from notifier.admin import show
 from notifier.admin.fields import HeaderLines, Lines, Numbers, as_sentences
-from notifier.models import NotificationTask, Partner
+from notifier.admin.partner_actions import PartnerOperations
+from notifier.models import NotificationTask, Partner, PartnerState
+
+# What holds the partner back or not: shown, and changed by buttons, not by the form.
+STATE = ("paused", "hold", "circuit")
+CLOSED = PartnerState.CircuitState.CLOSED
 
 
 class PartnerForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
@@ -50,7 +56,14 @@ class PartnerForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs' gene
             "enabled": "Off: its notifications are refused, and those accepted before wait.",
             "max_age_hours": "After this a notification that has not succeeded is dead, unless its producer says otherwise.",
             "success_condition": "CEL over status, headers, json and text.",
-            "burst": "How many may go at once after a silence; needs a rate.",
+            "rate_per_second": "The most requests in a second, of all workers together.",
+            "burst": "How many may go at once after a silence; needs a rate. Empty: what one second allows, at least 1.",
+            "max_concurrency": "The most requests in flight at once, of all workers together.",
+            "circuit_failure_ratio": "From this share of failed attempts on the circuit opens, from 0.01 to 1. Empty: never by itself.",
+            "circuit_min_attempts": "It does not open on fewer attempts than this.",
+            "circuit_window_seconds": "How long an attempt counts: after this time it has about a third of its weight.",
+            "circuit_pause_seconds": "How long it stays open before the first probe; twice as long after each probe that fails.",
+            "circuit_max_pause_seconds": "The longest pause between probes.",
         }
 
     def clean_headers(self) -> dict[str, str]:
@@ -71,18 +84,41 @@ class PartnerForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs' gene
                     self.add_error(field, as_sentences(sentences))
 
 
+class StandingFilter(admin.SimpleListFilter):
+    """By each thing that may hold a partner back; several may at once."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return (
+            ("disabled", "Disabled"), ("paused", "Paused"), ("circuit", "Circuit open or half-open"), ("held", "Held"),
+        )  # fmt: skip
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Partner]) -> QuerySet[Partner]:
+        match self.value():
+            case "disabled":
+                return queryset.filter(enabled=False)
+            case "paused":
+                return queryset.filter(state__paused_at__isnull=False)
+            case "circuit":
+                return queryset.exclude(state__circuit_state=CLOSED)
+            case "held":
+                return queryset.filter(state__hold_until__gt=clock.now())
+            case _:
+                return queryset
+
+
 @admin.register(Partner)
-class PartnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+class PartnerAdmin(PartnerOperations):
     form = PartnerForm
     list_display = ("identity", "name_shown", "standing", "hosts", "timeout", "retries", "tasks")
-    list_filter = ("enabled", ("state__paused_at", admin.EmptyFieldListFilter), "state__circuit_state")
+    list_filter = (StandingFilter,)
     list_select_related = ("state",)
     search_fields = ("partner_id", "name")
     show_facets = admin.ShowFacets.NEVER
     search_help_text = "A part of the partner's id or name."
     list_per_page = 100
-    # Deleting is for one partner at a time, on its own page, which says why when it cannot be.
-    actions = None
 
     class Media:
         css = {"all": ("notifier/admin.css",)}
@@ -96,7 +132,7 @@ class PartnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' ge
             "retry_schedule",
         )  # fmt: skip
         sections: dict[str | None, tuple[str, ...]] = {
-            None: first if obj is None else (*first, "tasks"),
+            None: first if obj is None else (*first, "tasks", *STATE),
             "Where it may be reached": (
                 "allow_hosts", "allow_private_cidrs", "headers_shown" if looks else "headers",
             ),
@@ -113,7 +149,8 @@ class PartnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' ge
 
     def get_readonly_fields(self, request: HttpRequest, obj: Partner | None = None) -> tuple[str, ...]:
         """The id is for ever: producers and API keys name it."""
-        return ("tasks", "headers_shown") if obj is None else ("partner_id", "tasks", "headers_shown")
+        shown = ("tasks", "headers_shown", *STATE)
+        return shown if obj is None else ("partner_id", *shown)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "name":
@@ -152,10 +189,38 @@ class PartnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' ge
 
     @admin.display(description="state")
     def standing(self, partner: Partner) -> SafeString:
-        """Disabled refuses new notifications and delivers none; paused accepts them and lets them wait."""
-        if not partner.enabled:
-            return show.badge("disabled")
-        return show.badge("paused" if partner.state.paused_at else "active")
+        """All that holds it back. Disabled refuses new notifications and delivers none; paused accepts them and lets them wait."""
+        state = partner.state
+        badges = [
+            show.badge("disabled") if not partner.enabled else "",
+            show.badge("paused") if state.paused_at is not None else "",
+            show.badge("circuit", state.circuit_state.replace("_", "-")) if state.circuit_state != CLOSED else "",
+            show.badge("held") if _is_held(state) else "",
+        ]
+        return format_html_join(" ", "{}", ((badge,) for badge in badges if badge)) or show.badge("active")
+
+    @admin.display(description="paused (UTC)")
+    def paused(self, partner: Partner) -> str | SafeString:
+        since = partner.state.paused_at
+        return "no" if since is None else show.standing("paused", f"since {show.moment(since)}")
+
+    @admin.display(description="hold (UTC)")
+    def hold(self, partner: Partner) -> str | SafeString:
+        """A Retry-After of the partner's, while it is not over."""
+        state = partner.state
+        if not _is_held(state):
+            return "none"
+        return show.standing("held", f"since {show.moment(state.held_at)}, until {show.moment(state.hold_until)}")
+
+    @admin.display(description="circuit (UTC)")
+    def circuit(self, partner: Partner) -> SafeString:
+        circuit = partner.state.circuit
+        facts = [circuit.reason] if circuit.reason else []
+        if circuit.since is not None:
+            facts.append(f"since {show.moment(circuit.since)}")
+        if circuit.probe_at is not None:
+            facts.append(f"next probe at {show.moment(circuit.probe_at)}")
+        return show.standing(circuit.state.value, "; ".join(facts))
 
     @admin.display(description="name", ordering="name")
     def name_shown(self, partner: Partner) -> str | SafeString:
@@ -182,3 +247,7 @@ class PartnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' ge
     def tasks(self, partner: Partner) -> SafeString:
         address = reverse("admin:notifier_notificationtask_changelist")
         return format_html('<a href="{}?{}">its tasks</a>', address, urlencode({"partner": partner.partner_id}))
+
+
+def _is_held(state: PartnerState) -> bool:
+    return state.hold_until is not None and state.hold_until > clock.now()

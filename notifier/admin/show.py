@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from notifier.models import NotificationTask
 from notifier.models.task import BodyFormat
+from notifier.policy.explain import Explanation
 
 NONE = "–"
 LINE_LENGTH = 80
@@ -66,6 +67,32 @@ def badge(status: str, note: str | None = None) -> SafeString:
     """The status, coloured by its name in admin.css, and what else is to be said of it."""
     shown = f"{status}: {note}" if note else status
     return format_html('<span class="ntf-badge ntf-{}">{}</span>', status, shown)
+
+
+def standing(status: str, facts: str) -> SafeString:
+    """A status, and beside it what is known of it."""
+    return format_html('{} <span class="ntf-text ntf-breaks">{}</span>', badge(status), facts)
+
+
+def explanation(explained: Explanation) -> SafeString:
+    """The reason with its sentence, since and until when; the next attempts are opened by a click."""
+    times = [f"{word} {moment(at)}" for word, at in (("since", explained.since), ("until", explained.until)) if at]
+    attempts = [
+        (moment(each.earliest) + ("" if each.earliest == each.latest else f" to {moment(each.latest)}"),)
+        for each in explained.next_attempts
+    ]
+    listed = format_html_join("", "<li>{}</li>", attempts)
+    head = format_html(
+        '<div class="ntf-why">{} {}<div class="ntf-note">{}</div>',
+        badge(explained.reason.value),
+        explained.message,
+        ", ".join(times),
+    )
+    if not attempts:
+        return format_html("{}</div>", head)
+    return format_html(
+        '{}<details><summary>next attempts</summary><ol class="ntf-times">{}</ol></details></div>', head, listed
+    )
 
 
 def body(task: NotificationTask) -> str | SafeString:

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from notifier import clock, lifecycle, sealing
+from notifier import clock, lifecycle, sealing, selectors
 from notifier.admin import audit, show
 from notifier.admin.attempts import AttemptInline
 from notifier.admin.change_list import NewestFirst
@@ -66,7 +66,21 @@ class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gener
     actions = ("requeue", "cancel")
     inlines = (AttemptInline,)
     fieldsets = (
-        (None, {"fields": ("task_id", "state", "partner_link", "attempts_shown", "due", "last_error", "lease")}),
+        (
+            None,
+            {
+                "fields": (
+                    "task_id",
+                    "state",
+                    "explained",
+                    "partner_link",
+                    "attempts_shown",
+                    "due",
+                    "last_error",
+                    "lease",
+                )
+            },
+        ),
         (
             "Request",
             {"fields": ("request_line", "headers_shown", "content_type", "body_shown", "condition", "traceparent")},
@@ -181,6 +195,11 @@ class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gener
     @admin.display(description="status")
     def state(self, task: NotificationTask) -> SafeString:
         return show.badge(task.status, task.dead_reason)
+
+    @admin.display(description="why (UTC)")
+    def explained(self, task: NotificationTask) -> SafeString:
+        """What GET /v1/notify/{task_id}/explain answers."""
+        return show.explanation(selectors.explain(task))
 
     @admin.display(description="partner")
     def partner_link(self, task: NotificationTask) -> SafeString:

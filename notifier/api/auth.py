@@ -11,7 +11,9 @@ from rest_framework.request import Request
 
 from notifier import api_keys, clock
 from notifier.api.errors import Problem
-from notifier.models import ApiKey
+from notifier.models import ApiKey, Scope
+
+Scopes = dict[str, tuple[Scope, ...]]
 
 
 class KeyRequest(Request):

@@ -127,7 +127,8 @@ def _problem(error: Exception) -> Problem:
         return Problem(
             503,
             "database_unavailable",
-            "The database is away; nothing was stored. Try again.",
+            # A commit whose answer was lost may have happened, as may one that never got there.
+            "The database is away; whether this was stored is not known. Try again, with the same idempotency key.",
             headers={"Retry-After": str(DATABASE_RETRY_SECONDS)},
         )
     logger.error("unexpected error", exc_info=error)

@@ -41,11 +41,21 @@ class ListQuery(StrictSerializer):
     created_before = Time(required=False)
 
 
-def task_filter(query: QueryDict) -> TaskFilter:
-    """The filter, or ``ValidationError`` naming each parameter that cannot be used."""
+def no_filter(query: QueryDict) -> None:
+    """``ValidationError`` naming each parameter but those of paging."""
+    _refuse_repeated(query)
+    StrictSerializer(data={name: query[name] for name in query if name not in PAGING}).is_valid(raise_exception=True)
+
+
+def _refuse_repeated(query: QueryDict) -> None:
     repeated = [name for name in query if len(query.getlist(name)) > 1]
     if repeated:
         raise serializers.ValidationError({name: ["is given more than once"] for name in repeated})
+
+
+def task_filter(query: QueryDict) -> TaskFilter:
+    """The filter, or ``ValidationError`` naming each parameter that cannot be used."""
+    _refuse_repeated(query)
     metadata = {name.removeprefix(METADATA): str(query[name]) for name in query if name.startswith(METADATA)}
     # No task has more labels, and each costs the query a join.
     if "" in metadata or len(metadata) > MAX_METADATA_ENTRIES:

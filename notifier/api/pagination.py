@@ -1,4 +1,4 @@
-"""Newest first, by cursor: a page costs the same however deep it lies."""
+"""Pages by cursor: one costs the same however deep it lies."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from notifier.api.errors import Problem, detail
 MAX_LIMIT = 200
 
 
-class NewestFirst(CursorPagination):
+class Pages(CursorPagination):
     page_size = 50
     page_size_query_param = "limit"
     max_page_size = MAX_LIMIT
-    ordering = "-task_id"
 
     def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any] | None:
         limit = request.query_params.get("limit")
@@ -33,6 +32,18 @@ class NewestFirst(CursorPagination):
         except (NotFound, ValidationError, ValueError, TypeError):
             # A cursor made by hand: undecodable, or its position is no task id.
             raise _bad_cursor() from None
+
+    def document(self, results: list[dict[str, Any]]) -> dict[str, Any]:
+        """The page that was just read, shown so."""
+        return {"results": results, "next": self.get_next_link(), "previous": self.get_previous_link()}
+
+
+class NewestFirst(Pages):
+    ordering = "-task_id"
+
+
+class ByPartnerId(Pages):
+    ordering = "partner_id"
 
 
 def _bad_cursor() -> Problem:

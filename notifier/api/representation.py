@@ -10,6 +10,7 @@ import simplejson
 from notifier import sealing
 from notifier.models import NotificationAttempt, NotificationTask
 from notifier.models.task import BodyFormat
+from notifier.policy.explain import Explanation
 
 
 def accepted(task: NotificationTask, *, replay: bool) -> dict[str, Any]:
@@ -100,4 +101,18 @@ def attempt(row: NotificationAttempt) -> dict[str, Any]:
         "response_headers": row.response_headers,
         "response_body": row.response_body,
         "created_at": row.created_at,
+    }
+
+
+def explained(task: NotificationTask, explanation: Explanation) -> dict[str, Any]:
+    return {
+        "task_id": task.task_id,
+        "status": task.status,
+        "reason": explanation.reason.value,
+        "message": explanation.message,
+        "since": explanation.since,
+        "until": explanation.until,
+        "next_attempts": [
+            {"earliest": attempt.earliest, "latest": attempt.latest} for attempt in explanation.next_attempts
+        ],
     }

@@ -9,9 +9,10 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
-from notifier.api.pagination import MAX_LIMIT, NewestFirst
+from notifier.api.pagination import MAX_LIMIT, Pages
 from notifier.models import AttemptStatus, Status
 from notifier.models.task import DeadReason
+from notifier.policy.explain import Reason
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # its __init_subclass__ is untyped
@@ -109,6 +110,25 @@ class Attempts(serializers.Serializer):  # type: ignore[type-arg]  # the stubs' 
     results = Attempt(many=True)
 
 
+class Between(serializers.Serializer):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+    earliest = serializers.DateTimeField()
+    latest = serializers.DateTimeField()
+
+
+class Explained(serializers.Serializer):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+    task_id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=Status.choices)
+    reason = serializers.ChoiceField(choices=[(reason.value, reason.value) for reason in Reason])
+    message = serializers.CharField()
+    since = serializers.DateTimeField(allow_null=True)
+    until = serializers.DateTimeField(allow_null=True)
+    next_attempts = Between(many=True)
+
+
+PAGING_PARAMETERS = [
+    OpenApiParameter("cursor", str),
+    OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": Pages.page_size}),
+]
 LIST_PARAMETERS = [
     OpenApiParameter("partner_id", str),
     OpenApiParameter("status", str, enum=list(Status.values)),
@@ -120,10 +140,7 @@ LIST_PARAMETERS = [
         str,
         description="The value under this name of the metadata; KEY stands for the name. Up to 16 of them.",
     ),
-    OpenApiParameter("cursor", str),
-    OpenApiParameter(
-        "limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": NewestFirst.page_size}
-    ),
+    *PAGING_PARAMETERS,
 ]
 
 

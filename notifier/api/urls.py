@@ -1,11 +1,19 @@
 from django.urls import path
 
-from notifier.api import views
+from notifier.api import partner_views, views
 
 urlpatterns = [
     path("notify", views.NotifyView.as_view()),
     path("notify/<str:task_id>", views.TaskView.as_view()),
     path("notify/<str:task_id>/attempts", views.AttemptsView.as_view()),
+    path("notify/<str:task_id>/explain", views.ExplainView.as_view()),
     path("notify/<str:task_id>/cancel", views.CancelView.as_view()),
     path("notify/<str:task_id>/requeue", views.RequeueView.as_view()),
+    path("partners", partner_views.PartnersView.as_view()),
+    path("partners/<str:partner_id>", partner_views.PartnerView.as_view()),
+    path("partners/<str:partner_id>/pause", partner_views.PauseView.as_view()),
+    path("partners/<str:partner_id>/resume", partner_views.ResumeView.as_view()),
+    path("partners/<str:partner_id>/circuit/open", partner_views.OpenCircuitView.as_view()),
+    path("partners/<str:partner_id>/circuit/close", partner_views.CloseCircuitView.as_view()),
+    path("partners/<str:partner_id>/hold/release", partner_views.ReleaseHoldView.as_view()),
 ]

@@ -11,15 +11,13 @@ from rest_framework.views import APIView
 
 from notifier import clock, intake, lifecycle, selectors
 from notifier.api import representation, schema
-from notifier.api.auth import KeyRequest, require_partner
+from notifier.api.auth import KeyRequest, Scopes, require_partner
 from notifier.api.errors import Problem, detail
 from notifier.api.list_query import task_filter
 from notifier.api.pagination import NewestFirst
 from notifier.api.serializers import NotifySerializer, StrictSerializer, notification
 from notifier.models import NotificationTask, Scope
 from notifier.wake import publisher
-
-Scopes = dict[str, tuple[Scope, ...]]
 
 
 def _task(request: KeyRequest, task_id: str) -> NotificationTask:
@@ -79,13 +77,7 @@ class NotifyView(APIView):
         paginator = NewestFirst()
         tasks = selectors.list_tasks(request.auth, wanted).defer("headers", "body", "fingerprint")
         page = paginator.paginate_queryset(tasks, request, view=self) or []
-        return Response(
-            {
-                "results": [representation.summary(task) for task in page],
-                "next": paginator.get_next_link(),
-                "previous": paginator.get_previous_link(),
-            }
-        )
+        return Response(paginator.document([representation.summary(task) for task in page]))
 
 
 class TaskView(APIView):
@@ -113,6 +105,20 @@ class AttemptsView(APIView):
         """All attempts of a task, oldest first."""
         rows = selectors.attempts(_task(request, task_id))
         return Response({"results": [representation.attempt(row) for row in rows]})
+
+
+class ExplainView(APIView):
+    scopes: ClassVar[Scopes] = {"GET": (Scope.READ,)}
+
+    @extend_schema(
+        request=None,
+        responses={200: schema.Explained, **schema.problems(401, 403, 404, 503)},
+        operation_id="explain_notification",
+    )
+    def get(self, request: KeyRequest, task_id: str) -> Response:
+        """Why a task stands where it stands, and when its next attempts would be."""
+        task = _task(request, task_id)
+        return Response(representation.explained(task, selectors.explain(task)))
 
 
 class CancelView(APIView):

@@ -143,6 +143,8 @@ class NotificationTask(models.Model):
             models.Index(name="task_list_partner", fields=("partner", "task_id")),
             models.Index(name="task_list_status", fields=("status", "task_id")),
             models.Index(name="task_list_dead", fields=("dead_reason", "task_id")),
+            # how many of a partner's are dead, and their list
+            models.Index(name="task_partner_dead", fields=("partner", "dead_reason", "task_id")),
         )
 
     def __str__(self) -> str:

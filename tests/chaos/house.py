@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -31,16 +30,18 @@ MAX_TIMEOUT_SECONDS = 3.0
 DATABASE = "chaos"
 # Below the ports that the kernel gives to outgoing connections: who is down for seconds finds its port free again.
 PORTS = range(20_000, 32_000)
+_given: set[int] = set()
 
 
 def fixed_ports(count: int) -> list[int]:
-    """So many ports of this machine that nobody uses."""
+    """So many ports of this machine that nobody uses, and that were not given to anybody here before."""
     found: list[int] = []
     while len(found) < count:
         port = random.choice(PORTS)
-        with socket.socket() as probe:
-            if port not in found and probe.connect_ex(("127.0.0.1", port)):
-                found.append(port)
+        if port in _given or listens(port):
+            continue
+        _given.add(port)
+        found.append(port)
     return found
 
 

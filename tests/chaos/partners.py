@@ -16,6 +16,9 @@ MAX_CONCURRENCY = 3
 # Of the kind that a real partner would have for minutes, but short: nothing may be exhausted by a run's faults.
 RETRY = {"base_seconds": 0.5, "factor": 2, "max_seconds": 3, "max_attempts": 100, "jitter": "full"}
 
+# Trips as it would in earnest, but looks again soon: a run's faults are over in seconds.
+CIRCUIT = {"window_seconds": 10, "min_attempts": 10, "pause_seconds": 2, "max_pause_seconds": 5}
+
 
 def limits() -> dict[str, Limit]:
     """By partner; those without any limit included."""
@@ -41,6 +44,7 @@ def configuration() -> dict[str, dict[str, Any]]:
             "connect_timeout_seconds": CONNECT_TIMEOUT_SECONDS,
             "timeout_seconds": TIMEOUT_SECONDS,
             "retry": RETRY,
+            "circuit": CIRCUIT,
             "rate_per_second": limit.rate_per_second,
             "burst": limit.burst,
             "max_concurrency": limit.max_concurrency,

@@ -39,11 +39,14 @@ def table(evidence: Evidence, verdict: Verdict) -> str:
 def _leases(evidence: Evidence) -> Counter[str | None]:
     """How many attempts ended as ``lease_expired``, by the fault to which their claim fell victim."""
     losing = [fault for fault in evidence.faults if fault.kind in evidence.losing]
+    arrived = {(request.id, request.attempt): request.arrived for request in evidence.requests}
     found: Counter[str | None] = Counter()
     for task in evidence.tasks:
         for attempt in task.attempts:
             if attempt.status == "lease_expired":
-                fault = culprit(losing, attempt.at - evidence.lease_seconds, attempt.at)
+                # One that never arrived was claimed a lease ago at least: the sweep may have come late.
+                begin = arrived.get((task.id, attempt.number), attempt.at - evidence.lease_seconds)
+                fault = culprit(losing, begin, attempt.at)
                 found[None if fault is None else fault.kind] += 1
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # its stubs are a package of their own, for one call
@@ -12,12 +13,15 @@ import yaml
 from django.core.management import call_command
 
 from notifier.api.urls import urlpatterns
-from notifier.models import Status
+from notifier.models import PartnerState, Status
 from tests.support.api import Answer, anyone, caller, document, notification
 from tests.support.factories import make_attempt, make_partner, make_task
 from tests.unit.cases import case
 
 pytestmark = pytest.mark.django_db
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LATER = AT.replace(year=2999)
 
 
 def _schema() -> dict[str, Any]:
@@ -49,14 +53,24 @@ def test_the_operations_and_their_answers() -> None:
         for operation in methods.values()
     }
 
+    read = ["200", "401", "403", "404", "503"]
     action = ["200", "400", "401", "403", "404", "409", "503"]
     assert operations == {
         "notify": ["200", "202", "400", "401", "403", "411", "413", "415", "422", "503"],
         "list_notifications": ["200", "400", "401", "403", "503"],
-        "read_notification": ["200", "401", "403", "404", "503"],
-        "read_attempts": ["200", "401", "403", "404", "503"],
+        "read_notification": read,
+        "read_attempts": read,
+        "explain_notification": read,
         "cancel_notification": action,
         "requeue_notification": action,
+        "list_partners": ["200", "400", "401", "403", "503"],
+        "read_partner": read,
+        # Pausing what is paused is as good.
+        "pause_partner": [status for status in action if status != "409"],
+        "resume_partner": action,
+        "open_circuit": action,
+        "close_circuit": action,
+        "release_hold": action,
     }
 
 
@@ -92,6 +106,15 @@ def test_the_lists_parameters() -> None:
     assert parameters["limit"] == {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
     assert set(parameters["status"]["enum"]) == set(Status.values)
     assert set(parameters["dead_reason"]["enum"]) == {"exhausted", "rejected", "expired", "cancelled", "blocked"}
+
+
+def test_the_parameters_of_the_list_of_partners() -> None:
+    parameters = {entry["name"]: entry["schema"] for entry in _schema()["paths"]["/v1/partners"]["get"]["parameters"]}
+
+    assert parameters == {
+        "cursor": {"type": "string"},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50},
+    }
 
 
 def test_every_operation_needs_a_key() -> None:
@@ -168,6 +191,51 @@ def test_what_is_accepted_and_acted_upon_agrees_with_it() -> None:
     _agrees(accepted, "/v1/notify", "post")
     _agrees(producer.post(f"/v1/notify/{task_id}/cancel"), "/v1/notify/{task_id}/cancel", "post")
     _agrees(producer.post(f"/v1/notify/{task_id}/requeue"), "/v1/notify/{task_id}/requeue", "post")
+
+
+@pytest.mark.parametrize("status", Status)
+def test_an_explanation_agrees_with_it(status: Status) -> None:
+    task = make_task(status=status)
+
+    _agrees(caller().get(f"/v1/notify/{task.task_id}/explain"), "/v1/notify/{task_id}/explain", "get")
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        case({}, {}, id="defaults"),
+        case(
+            {
+                "retry_schedule": [1.0], "headers": {"A": "b"}, "rate_per_second": 1.5, "burst": 2, "max_concurrency": 3,
+                "circuit_failure_ratio": None, "name": "A",
+            },
+            {},
+            id="everything-set",
+        ),
+        case(
+            {}, {"paused_at": AT, "hold_until": LATER, "held_at": AT, "circuit_state": "half_open", "circuit_probe_at": AT},
+            id="held-back",
+        ),
+    ],
+)  # fmt: skip
+def test_partners_agree_with_it(fields: dict[str, Any], state: dict[str, Any]) -> None:
+    partner, operator = make_partner(**fields), caller()
+    PartnerState.objects.filter(pk=partner.pk).update(**state, circuit_reason="x")
+    make_task(partner)
+
+    _agrees(operator.get("/v1/partners?limit=1"), "/v1/partners", "get")
+    _agrees(operator.get(f"/v1/partners/{partner.partner_id}"), "/v1/partners/{partner_id}", "get")
+
+
+def test_operations_on_partners_and_what_they_refuse_agree_with_it() -> None:
+    partner, operator = make_partner(), caller()
+
+    for action in ("pause", "resume", "resume", "circuit/open", "circuit/open", "circuit/close", "circuit/close"):
+        answer = operator.post(f"/v1/partners/{partner.partner_id}/{action}")
+        _agrees(answer, f"/v1/partners/{{partner_id}}/{action}", "post")
+    path = "/v1/partners/{partner_id}/hold/release"
+    _agrees(operator.post(f"/v1/partners/{partner.partner_id}/hold/release"), path, "post")
+    _agrees(operator.post("/v1/partners/nobody/hold/release"), path, "post")
 
 
 def test_problems_agree_with_it() -> None:
