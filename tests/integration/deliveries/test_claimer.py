@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 from django.conf import settings
+from django.db import OperationalError
 from django.test import override_settings
 
 from notifier import clock
 from notifier.models import NotificationTask, Partner, Status
+from tests.support.away import away
 from tests.support.factories import make_partner, make_task
 from tests.support.stations import Stations
 
@@ -75,6 +77,19 @@ def test_a_partner_that_may_not_go_is_let_go(paused: bool) -> None:
     assert (stations.sent, stations.woken.free) == ([], 1000)
     assert stations.next() == []
     assert NotificationTask.objects.get().status == Status.PENDING
+
+
+def test_while_the_database_is_away_partners_stay_woken() -> None:
+    partner = make_partner()
+    _tasks(partner, 1)
+    stations = Stations()
+
+    with away(NotificationTask), pytest.raises(OperationalError):
+        stations.work(partner)
+
+    assert stations.woken.free == 1000
+    # Nobody wakes it again.
+    assert len(stations.turn()) == 1
 
 
 def test_an_unknown_partner_is_let_go() -> None:
