@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 
 from deliveries.checks import LEASE_MARGIN_SECONDS
 from deliveries.sending import Sending
+from deliveries.suspects import Suspects
 from deliveries.woken import Woken
 from notifier import clock, lifecycle
 from notifier.models import Partner
 from notifier.partners import Directory
 from notifier.policy import flow
+from notifier.selectors import due_keys
 from notifier.transactions import atomically
 from notifier.wake import publisher
 
@@ -52,13 +55,16 @@ class Claimer:
         self._send = send
         self._idle = idle
         self._directory = Directory()
+        self._suspects = Suspects()
         self._share_at = 0.0
 
     def work(self) -> bool:
         """One turn; False when stopped. While the database is away the partners of the turn stay woken."""
         # Before the partners are taken: what it raises must not lose them.
         self._idle()
-        partner_ids = self._woken.take(TURN_PARTNERS, timeout=IDLE_SECONDS)
+        partner_ids = self._suspects.alone() or self._suspects.without(
+            self._woken.take(TURN_PARTNERS, timeout=IDLE_SECONDS)
+        )
         if self._woken.stopped:
             return False
         if not partner_ids:
@@ -66,9 +72,14 @@ class Claimer:
         begun = time.monotonic()
         try:
             turn = self._turn(partner_ids)
-        except Exception:
+        except (OperationalError, InterfaceError):
             self._woken.wake(partner_ids)
             raise
+        except Exception as error:  # noqa: BLE001 - a partner whose data cannot be used: its own failure, nobody else's
+            if not self._buried(partner_ids):
+                self._suspects.raised(partner_ids, error)
+            return True
+        self._suspects.cleared(partner_ids)
         self._woken.occupy(len(turn.claims))
         if self._woken.stopped or self._too_late(begun):
             self._give_back(turn)
@@ -80,6 +91,16 @@ class Claimer:
             self._share(turn.more)
         if turn.locked:
             self._woken.wake_later(turn.locked, LOCKED_SECONDS)
+        return True
+
+    def _buried(self, partner_ids: Collection[str]) -> bool:
+        """Whether rows of the one partner were at fault; they are dead now, and the rest can go."""
+        if len(partner_ids) > 1:
+            return False
+        now = clock.read()
+        if not lifecycle.bury_unusable(due_keys(partner_ids, now, limit=TURN_ROWS), now=now):
+            return False
+        self._woken.wake(partner_ids)
         return True
 
     def _turn(self, partner_ids: Collection[str]) -> Turn:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 
 from deliveries.sending import Sending, secrets_of
 from notifier.lifecycle import Result
 from notifier.models import AttemptStatus
-from notifier.policy import redaction, retry
+from notifier.policy import poison, redaction, retry
 from notifier.policy.classify import Judgement, Outcome, classify
 from notifier.policy.exchange import Exchange, FailureKind
 
-# A row whose handling raises is tried this often; then it is dead (rejected) with the error.
-POISON_TRIES = 3
 HEADER_BYTES = 4096
 
 
@@ -42,17 +40,12 @@ def judge(
     return _result(sending, exchange, judgement, decision)
 
 
-def poisoned(sending: Sending, error: BaseException, *, now: datetime) -> Result:
-    """The result for a row whose handling raised: tried again a few times, then dead. Holds the error's kind only."""
+def poisoned(sending: Sending, error: BaseException, *, tries: int, now: datetime) -> Result:
+    """The result for a row whose handling raised for the ``tries``-th time. Holds the error's kind only."""
     exchange = Exchange(failure=FailureKind.INTERNAL, maybe_sent=False)
-    message = f"The notifier could not handle this task: {type(error).__name__}."
-    judgement = Judgement(Outcome.TEMPORARY, FailureKind.INTERNAL.value, message)
-    given_up = sending.claim.attempts_used >= min(POISON_TRIES, sending.claim.max_attempts)
-    decision: retry.Decision = (
-        retry.Dead(retry.DeadReason.REJECTED)
-        if given_up
-        else retry.RetryAt(now + timedelta(seconds=2**sending.claim.attempts_used))
-    )
+    judgement = Judgement(Outcome.TEMPORARY, FailureKind.INTERNAL.value, poison.message(error))
+    claim = sending.claim
+    decision = poison.decide(tries=tries, attempts_used=claim.attempts_used, max_attempts=claim.max_attempts, now=now)
     return _result(sending, exchange, judgement, decision)
 
 
