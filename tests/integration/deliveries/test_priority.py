@@ -21,7 +21,9 @@ def _backlog(partner: Partner) -> None:
     quote = connection.ops.quote_name
     table = quote(NotificationTask._meta.db_table)
     copied = ", ".join(
-        quote(str(field.column)) for field in NotificationTask._meta.concrete_fields if field.name not in ("id", "task_id")
+        quote(str(field.column))
+        for field in NotificationTask._meta.concrete_fields
+        if field.name not in ("id", "task_id")
     )
     new_id = "REPLACE(UUID(), '-', '')" if is_mysql() else "lower(hex(randomblob(16)))"
     copy = f"INSERT INTO {table} (task_id, {copied}) SELECT {new_id}, {copied} FROM {table} LIMIT %s"
