@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 
 from deliveries.checks import LEASE_MARGIN_SECONDS
 from deliveries.sending import Sending
+from deliveries.suspects import Suspects
 from deliveries.woken import Woken
 from notifier import clock, lifecycle, partner_flow
 from notifier.models import Partner
 from notifier.partners import Directory
 from notifier.policy import flow
 from notifier.policy.flow import Permit, Wait
+from notifier.selectors import due_keys
 from notifier.transactions import atomically
 from notifier.wake import publisher
 
@@ -63,13 +66,14 @@ class Claimer:
         self._send = send
         self._idle = idle
         self._directory = Directory()
+        self._suspects = Suspects()
         self._share_at = 0.0
 
     def work(self) -> bool:
         """One turn; False when stopped. While the database is away the partners of the turn stay woken."""
         # Before the partners are taken: what it raises must not lose them.
         self._idle()
-        shares = self._woken.take(TURN_PARTNERS, most_rows=TURN_ROWS, timeout=IDLE_SECONDS)
+        shares = self._next()
         if self._woken.stopped:
             return False
         if not shares:
@@ -77,9 +81,14 @@ class Claimer:
         begun = time.monotonic()
         try:
             turn = self._turn(shares)
-        except Exception:
+        except (OperationalError, InterfaceError):
             self._woken.wake(shares)
             raise
+        except Exception as error:  # noqa: BLE001 - a partner whose data cannot be used: its own failure, nobody else's
+            if not self._buried(shares):
+                self._suspects.raised(shares, error)
+            return True
+        self._suspects.cleared(shares)
         self._woken.occupy(turn.counts)
         if self._woken.stopped or self._too_late(begun):
             self._give_back(turn)
@@ -97,6 +106,24 @@ class Claimer:
             self._woken.wake_later(turn.locked, LOCKED_SECONDS)
         for partner_id, seconds in turn.waiting.items():
             self._woken.wake_later((partner_id,), seconds)
+
+    def _next(self) -> dict[str, int]:
+        """Whose turn it is, and the slots that each may have. A suspect gets a turn alone."""
+        alone = self._suspects.alone() if self._woken.free > 0 else []
+        if alone:
+            return dict.fromkeys(alone, min(TURN_ROWS, self._woken.free))
+        taken = self._woken.take(TURN_PARTNERS, most_rows=TURN_ROWS, timeout=IDLE_SECONDS)
+        return {partner_id: taken[partner_id] for partner_id in self._suspects.without(list(taken))}
+
+    def _buried(self, partner_ids: Collection[str]) -> bool:
+        """Whether rows of the one partner were at fault; they are dead now, and the rest can go."""
+        if len(partner_ids) > 1:
+            return False
+        now = clock.read()
+        if not lifecycle.bury_unusable(due_keys(partner_ids, now, limit=TURN_ROWS), now=now):
+            return False
+        self._woken.wake(partner_ids)
+        return True
 
     def _turn(self, shares: Mapping[str, int]) -> Turn:
         partners = {partner.pk: partner for partner in self._directory.by_id(shares).values()}

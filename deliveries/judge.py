@@ -13,12 +13,10 @@ from deliveries.lessons import Taught
 from deliveries.sending import Sending, secrets_of
 from notifier.lifecycle import Result
 from notifier.models import AttemptStatus
-from notifier.policy import circuit, redaction, retry
+from notifier.policy import circuit, poison, redaction, retry
 from notifier.policy.classify import Judgement, Outcome, classify
 from notifier.policy.exchange import Exchange, FailureKind
 
-# A row whose handling raises is tried this often; then it is dead (rejected) with the error.
-POISON_TRIES = 3
 HEADER_BYTES = 4096
 # So many probes in a row are the same task's, which may be one that fails a few times and then succeeds. Then it is another's
 # turn, for the partner may be well and this task what it cannot take.
@@ -68,17 +66,12 @@ def judge(
     return Judged(_result(sending, exchange, judgement, decision, excused=excused), taught)
 
 
-def poisoned(sending: Sending, error: BaseException, *, now: datetime) -> Judged:
-    """The result for a row whose handling raised: tried again a few times, then dead. Holds the error's kind only."""
+def poisoned(sending: Sending, error: BaseException, *, tries: int, now: datetime) -> Judged:
+    """The result for a row whose handling raised for the ``tries``-th time. Holds the error's kind only."""
     exchange = Exchange(failure=FailureKind.INTERNAL, maybe_sent=False)
-    message = f"The notifier could not handle this task: {type(error).__name__}."
-    judgement = Judgement(Outcome.TEMPORARY, FailureKind.INTERNAL.value, message)
-    given_up = sending.claim.attempts_used >= min(POISON_TRIES, sending.claim.max_attempts)
-    decision: retry.Decision = (
-        retry.Dead(retry.DeadReason.REJECTED)
-        if given_up
-        else retry.RetryAt(now + timedelta(seconds=2**sending.claim.attempts_used))
-    )
+    judgement = Judgement(Outcome.TEMPORARY, FailureKind.INTERNAL.value, poison.message(error))
+    claim = sending.claim
+    decision = poison.decide(tries=tries, attempts_used=claim.attempts_used, max_attempts=claim.max_attempts, now=now)
     result = _result(sending, exchange, judgement, decision, excused=False)
     return Judged(result, Taught(evidence=circuit.Evidence.NONE, error_code=judgement.error_code))
 

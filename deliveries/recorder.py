@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 
-from django.db import DataError, IntegrityError
+from django.db import InterfaceError, OperationalError
 
 from deliveries import judge
 from deliveries.judge import Judged
@@ -18,7 +18,8 @@ from deliveries.sending import Sending
 from notifier import clock, lifecycle
 from notifier.lifecycle import Result
 from notifier.policy.exchange import Exchange
-from notifier.policy.retry import RetryAt
+from notifier.policy.retry import Dead, RetryAt
+from notifier.selectors import handling_failures
 from notifier.transactions import atomically
 
 logger = logging.getLogger(__name__)
@@ -112,23 +113,36 @@ class Recorder:
                 return judge.judge(sending, future.result(), now=now)
             except Exception as raised:  # noqa: BLE001 - one row's policy or data: its own failure, not the batch's
                 error = raised
-        logger.error("task %s cannot be handled: %s", sending.claim.task_id, type(error).__name__)
-        return judge.poisoned(sending, error, now=now)
+        return self._poisoned(sending, error, now)
+
+    def _poisoned(self, sending: Sending, error: BaseException, now: datetime) -> Judged:
+        """The failure is the row's own. It is logged when the row is given up: once."""
+        claim = sending.claim
+        tries = 1 + handling_failures(claim.id, since_attempt=claim.attempts_before_requeue)
+        judged = judge.poisoned(sending, error, tries=tries, now=now)
+        if isinstance(judged.result.decision, Dead):
+            logger.error("task %s cannot be handled: %s", claim.task_id, type(error).__name__)
+        return judged
 
     def _write(self, results: Sequence[Result], now: datetime) -> None:
         try:
             atomically(lambda: lifecycle.record(results, now=now))
-        except (DataError, IntegrityError):
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:  # noqa: BLE001 - one row's result cannot be stored; found out one by one
             for (sending, _), result in zip(self._batch, results, strict=True):
                 self._write_alone(sending, result, now)
 
     def _write_alone(self, sending: Sending, result: Result, now: datetime) -> None:
-        """One of a batch that the database refused: the row at fault is found, and only it is poisoned."""
+        """One of a batch that could not be stored: the row at fault is found, and only it is poisoned."""
         try:
             atomically(lambda: lifecycle.record([result], now=now))
-        except (DataError, IntegrityError) as error:
-            logger.error("the result of task %s cannot be stored: %s", sending.claim.task_id, type(error).__name__)
-            poisoned = judge.poisoned(sending, error, now=now).result
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the row at fault
+            if lifecycle.bury_unusable([sending.claim.id], now=now):
+                return
+            poisoned = self._poisoned(sending, error, now).result
             atomically(lambda: lifecycle.record([poisoned], now=now))
 
     def _set_timers(self, written: Sequence[Finished], results: Sequence[Result], now: datetime) -> None:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import IntegrityError
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.db.models import Min, Q
 
 from notifier import clock, lifecycle
 from notifier.models import NotificationTask, Partner, SweepState
 from notifier.policy.circuit import State as CircuitState
+from notifier.selectors import overdue_keys
 from notifier.transactions import atomically
 
 logger = logging.getLogger(__name__)
@@ -48,11 +49,23 @@ def sweep(*, by_beat: bool, unless_within: timedelta | None = None) -> Swept | N
         unless_within = timedelta(seconds=settings.NOTIFIER_SWEEP_SECONDS / 2)
     if not _take_turn(now, unless_within, by_beat):
         return None
-    leases = _repeat(lambda: len(atomically(lambda: lifecycle.release_expired(now=now, limit=BATCH))))
-    expired = _repeat(lambda: atomically(lambda: lifecycle.expire(now=now, limit=BATCH)))
+    try:
+        leases, expired = _close(now)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        # A row that cannot be changed fails its batch: without it the rest can go.
+        if not lifecycle.bury_unusable(overdue_keys(now, limit=BATCH), now=now):
+            raise
+        leases, expired = _close(now)
     if leases:
         logger.warning("%d leases ran out: their workers were lost; the notifications are due again", leases)
     return Swept(leases, expired, due_partners(now))
+
+
+def _close(now: datetime) -> tuple[int, int]:
+    leases = _repeat(lambda: len(atomically(lambda: lifecycle.release_expired(now=now, limit=BATCH))))
+    return leases, _repeat(lambda: atomically(lambda: lifecycle.expire(now=now, limit=BATCH)))
 
 
 def _take_turn(now: datetime, unless_within: timedelta, by_beat: bool) -> bool:

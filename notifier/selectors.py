@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
@@ -22,6 +22,7 @@ from notifier.models import (
 )
 from notifier.models.label import label_digest
 from notifier.policy import explain as rules
+from notifier.policy.exchange import FailureKind
 from notifier.policy.explain import Explanation
 
 
@@ -123,3 +124,25 @@ def visible_partners(key: ApiKey) -> QuerySet[Partner]:
 
 def find_partner(key: ApiKey, partner_id: str) -> Partner | None:
     return visible_partners(key).filter(partner_id=partner_id).first()
+
+
+def handling_failures(task_key: int, *, since_attempt: int) -> int:
+    """How often the notifier itself failed at a task after that attempt; at most the budget of attempts."""
+    return NotificationAttempt.objects.filter(
+        task=task_key, attempt_no__gt=since_attempt, error_code=FailureKind.INTERNAL.value
+    ).count()
+
+
+def due_keys(partner_ids: Collection[str], now: datetime, *, limit: int) -> list[int]:
+    """Keys of the due tasks that the next claims of these partners would take first."""
+    due = NotificationTask.objects.filter(partner__partner_id__in=partner_ids, next_attempt_at__lte=now)
+    return list(due.order_by("partner", "rank", "next_attempt_at").values_list("pk", flat=True)[:limit])
+
+
+def overdue_keys(now: datetime, *, limit: int) -> list[int]:
+    """Keys of the tasks that a sweep would change first: expired leases, and waiting tasks past their time."""
+    leases = NotificationTask.objects.filter(lease_expires_at__lte=now).order_by("lease_expires_at")
+    expired = NotificationTask.objects.filter(
+        finished_at__isnull=True, expires_at__lte=now, next_attempt_at__isnull=False
+    ).order_by("expires_at")
+    return [key for tasks in (leases, expired) for key in tasks.values_list("pk", flat=True)[:limit]]

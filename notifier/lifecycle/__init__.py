@@ -5,6 +5,7 @@ the same task one wins and the other knows it lost.
 """
 
 from notifier.lifecycle.accept import accept
+from notifier.lifecycle.bury import bury_unusable
 from notifier.lifecycle.claim import Claim, claim, give_back, in_flight
 from notifier.lifecycle.end import cancel, expire
 from notifier.lifecycle.record import Result, record, release_expired
@@ -14,6 +15,7 @@ __all__ = [
     "Claim",
     "Result",
     "accept",
+    "bury_unusable",
     "cancel",
     "claim",
     "expire",

@@ -133,15 +133,20 @@ class FullSystem(System):
         self.valkey.start()
         server = urlsplit(server_url)
         self.database = name = f"e2e_{self.valkey.port}"
-        connection = MySQLdb.connect(
-            host=server.hostname or "127.0.0.1", port=server.port or 3306,
-            user=server.username or "root", password=server.password or "",
-        )  # fmt: skip
+        self._server = {
+            "host": server.hostname or "127.0.0.1", "port": server.port or 3306,
+            "user": server.username or "root", "password": server.password or "",
+        }  # fmt: skip
+        connection = MySQLdb.connect(**self._server)
         with connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
         connection.close()
         database_url = server._replace(path=f"/{name}").geturl()
         super().__init__(folder / "system", database_url=database_url, broker_url=self.valkey.url, **settings)
+
+    def sql(self) -> Any:
+        """A connection to the system's database, beside those of its processes."""
+        return MySQLdb.connect(**self._server, database=self.database, autocommit=True, charset="utf8mb4")
 
     def stop(self) -> None:
         super().stop()

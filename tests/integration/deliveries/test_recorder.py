@@ -12,11 +12,13 @@ from django.db import OperationalError
 from deliveries.recorder import Recorder
 from deliveries.sending import Sending
 from notifier import clock, lifecycle
-from notifier.models import NotificationAttempt, NotificationTask, Partner, Status
+from notifier.models import AttemptStatus, NotificationAttempt, NotificationTask, Partner, Status
 from notifier.models.task import DeadReason
 from notifier.policy.exchange import Exchange, FailureKind
+from notifier.policy.retry import RetryAt
+from tests.support import broken_rows
 from tests.support.away import away
-from tests.support.factories import make_partner, make_task
+from tests.support.factories import is_mysql, make_partner, make_task
 from tests.support.stations import OK, done
 
 pytestmark = pytest.mark.django_db
@@ -77,16 +79,37 @@ def test_a_retry_that_is_due_soon_gets_a_timer() -> None:
     assert slots.later == [(soon.partner_id, 2.0)]
 
 
+def _tried(sending: Sending, error_code: str, times: int) -> Sending:
+    """The same row, claimed again after so many failed attempts."""
+    for _ in range(times):
+        result = lifecycle.Result(
+            task_key=sending.claim.id, attempt_no=sending.claim.attempt_count, lease_token=sending.claim.lease_token,
+            decision=RetryAt(clock.read()), attempt_status=AttemptStatus.FAILED, error_code=error_code,
+        )  # fmt: skip
+        lifecycle.record([result], now=clock.read())
+        (claim,) = lifecycle.claim(
+            {sending.partner.pk: 1}, now=clock.read() + timedelta(seconds=1), lease_for=timedelta(seconds=60)
+        )
+        sending = Sending(claim, sending.partner)
+    return sending
+
+
 @pytest.mark.parametrize(
-    ("attempts", "expected"), [(0, (Status.FAILED, None)), (2, (Status.DEAD, DeadReason.REJECTED))]
+    ("before", "times", "expected", "lines"),
+    [
+        ("internal_error", 0, (Status.FAILED, None), 0),
+        ("internal_error", 1, (Status.FAILED, None), 0),
+        ("internal_error", 2, (Status.DEAD, DeadReason.REJECTED), 1),
+        # The partner's failures are not the notifier's.
+        ("http_503", 5, (Status.FAILED, None), 0),
+    ],
 )
-def test_a_row_that_cannot_be_handled_is_tried_thrice_and_spoils_nothing(
-    attempts: int, expected: tuple[str, str | None], caplog: pytest.LogCaptureFixture
+def test_a_row_that_cannot_be_handled_is_tried_thrice_logged_once_and_spoils_nothing(
+    before: str, times: int, expected: tuple[str, str | None], lines: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     slots = Slots()
     recorder = slots.recorder()
-    status = Status.FAILED if attempts else Status.PENDING
-    bad, good = _sending(status=status, attempt_count=attempts), _sending()
+    bad, good = _tried(_sending(), before, times), _sending()
     recorder.put(bad, done(ValueError("a secret value")))
     recorder.put(good, done(OK))
 
@@ -99,8 +122,19 @@ def test_a_row_that_cannot_be_handled_is_tried_thrice_and_spoils_nothing(
         "internal_error", "The notifier could not handle this task: ValueError.",
     )  # fmt: skip
     assert NotificationTask.objects.get(pk=good.claim.id).status == Status.SUCCEEDED
-    assert [record.message for record in caplog.records] == [f"task {bad.claim.task_id} cannot be handled: ValueError"]
+    line = f"task {bad.claim.task_id} cannot be handled: ValueError"
+    assert [record.message for record in caplog.records] == [line] * lines
     assert slots.released == [2]
+
+
+def test_a_row_that_cannot_be_handled_ends_with_its_last_attempt() -> None:
+    recorder = Slots().recorder()
+    bad = _sending(max_attempts=1)
+    recorder.put(bad, done(ValueError()))
+
+    recorder.work()
+
+    assert NotificationTask.objects.get(pk=bad.claim.id).dead_reason == DeadReason.REJECTED
 
 
 def test_bad_policy_data_poisons_its_own_row_only() -> None:
@@ -171,15 +205,41 @@ def test_what_came_back_while_the_database_is_away_is_written_when_it_is_back() 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_result_that_the_database_refuses_poisons_its_own_row_only() -> None:
+@pytest.mark.parametrize(
+    "refused",
+    [
+        pytest.param(Exchange(status=-1), id="by the database"),
+        pytest.param(Exchange(status=200, remote_ip="\ud800"), id="by its client library"),
+    ],
+)
+def test_a_result_that_cannot_be_stored_poisons_its_own_row_only(refused: Exchange) -> None:
     slots = Slots()
     recorder = slots.recorder()
     bad, good = _sending(), _sending()
-    recorder.put(bad, done(Exchange(status=-1)))
+    recorder.put(bad, done(refused))
     recorder.put(good, done(OK))
 
     recorder.work()
 
     assert NotificationTask.objects.get(pk=bad.claim.id).last_error_code == FailureKind.INTERNAL
     assert NotificationTask.objects.get(pk=good.claim.id).status == Status.SUCCEEDED
+    assert slots.released == [2]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_the_database_refuses_to_change_ends_and_spoils_nothing() -> None:
+    if not is_mysql():
+        pytest.skip("SQLite checks only the columns that change")
+    slots = Slots()
+    recorder = slots.recorder()
+    bad, good = _sending(), _sending()
+    broken_rows.write(NotificationTask.objects.get(pk=bad.claim.id), "headers", "{")
+    recorder.put(bad, done(OK))
+    recorder.put(good, done(OK))
+
+    recorder.work()
+
+    ended = NotificationTask.objects.values_list("status", "dead_reason")
+    assert ended.get(pk=bad.claim.id) == (Status.DEAD, DeadReason.REJECTED)
+    assert ended.get(pk=good.claim.id) == (Status.SUCCEEDED, None)
     assert slots.released == [2]

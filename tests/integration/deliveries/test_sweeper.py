@@ -3,6 +3,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -12,6 +13,7 @@ from deliveries import sweeper
 from notifier import clock, lifecycle
 from notifier.models import NotificationTask, Partner, Status, SweepState
 from notifier.models.task import DeadReason
+from tests.support import broken_rows
 from tests.support.factories import is_mysql, make_partner, make_task
 
 pytestmark = pytest.mark.django_db
@@ -116,6 +118,27 @@ def test_a_sweep_closes_leases_ends_the_expired_and_names_who_is_due() -> None:
     assert sorted(swept.due) == sorted([lost.partner.partner_id, due.partner.partner_id])
     overdue.refresh_from_db()
     assert overdue.dead_reason == DeadReason.EXPIRED
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("state", ["overdue", "its worker lost"])
+def test_a_row_that_the_database_refuses_to_change_keeps_no_sweep_from_the_others(state: str) -> None:
+    if not is_mysql():
+        pytest.skip("SQLite checks only the columns that change")
+    now = clock.read()
+    fields: dict[str, Any] = (
+        {"expires_at": now - HOUR} if state == "overdue" else {"status": Status.RUNNING, "lease_expires_at": now - HOUR}
+    )
+    bad, good = make_task(**fields), make_task(**fields)
+    broken_rows.write(bad, "headers", "{")
+
+    swept = sweeper.sweep(by_beat=True)
+
+    assert swept is not None
+    assert swept.leases_expired + swept.tasks_expired == 1
+    assert NotificationTask.objects.values_list("dead_reason", flat=True).get(pk=bad.pk) == DeadReason.REJECTED
+    good.refresh_from_db()
+    assert good.last_error_code == ("lease_expired" if state == "its worker lost" else None)
 
 
 def test_more_than_one_batch_is_closed_in_one_sweep() -> None:
