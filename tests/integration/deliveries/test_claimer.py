@@ -11,13 +11,9 @@ from django.test import override_settings
 
 from notifier import clock
 from notifier.models import NotificationTask, Partner, Status
-<<<<<<< HEAD
-from tests.support.away import away
-from tests.support.factories import make_partner, make_task
-=======
 from tests.support import broken_rows
+from tests.support.away import away
 from tests.support.factories import is_mysql, make_partner, make_task
->>>>>>> flow
 from tests.support.stations import Stations
 from tests.support.waiting import wait_until
 
