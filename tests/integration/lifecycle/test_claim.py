@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from notifier import clock, lifecycle, partner_flow
 from notifier.lifecycle import Claim
@@ -130,6 +131,34 @@ def test_the_claim_reads_one_index_range_without_a_sort() -> None:
 
     assert (row[3], row[5]) == ("range", "task_claim")
     assert row[-1] == "Using where; Using index"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_in_flight_is_counted_in_the_index_of_leases() -> None:
+    """However many of the partner's tasks wait or have ended: those have none."""
+    if not is_mysql():
+        pytest.skip("EXPLAIN of MySQL")
+    partner, now = make_partner(), clock.read()
+    for _ in range(150):
+        make_task(partner)
+        make_task(partner, status=Status.SUCCEEDED)
+    make_task(partner, status=Status.RUNNING)
+    make_task(make_partner(), status=Status.RUNNING)
+    with CaptureQueriesContext(connection) as queries, connection.cursor() as cursor:
+        cursor.execute("ANALYZE TABLE notifier_notificationtask")
+        cursor.fetchall()
+        assert lifecycle.in_flight([partner.pk], now=now) == {partner.pk: 1}
+        counted = next(query["sql"] for query in queries.captured_queries if "COUNT" in query["sql"])
+        cursor.execute(f"EXPLAIN {counted}")
+        (plan,) = cursor.fetchall()
+
+    assert (plan[3], plan[5]) == ("range", "task_lease")
+    assert "Using index" in plan[-1]
+
+
+def test_nobody_without_a_limit_is_counted(django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        assert lifecycle.in_flight([], now=clock.now()) == {}
 
 
 def test_a_given_back_claim_is_as_before() -> None:

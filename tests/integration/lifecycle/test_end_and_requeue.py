@@ -105,6 +105,15 @@ def test_a_requeued_task_is_due_with_a_fresh_budget(status: Status) -> None:
     assert task.expires_at == NOW + timedelta(hours=72)
 
 
+def test_what_was_excused_before_a_requeue_is_no_part_of_the_fresh_budget() -> None:
+    task = make_task(status=Status.DEAD, attempt_count=7, attempts_excused=3, created_at=NOW)
+
+    lifecycle.requeue(task, now=NOW)
+
+    task.refresh_from_db()
+    assert (task.attempt_count, task.attempts_excused, task.attempts_used) == (7, 0, 0)
+
+
 def test_a_requeued_task_that_had_expired_gets_its_partners_age_again() -> None:
     partner = make_partner(max_age_hours=2)
     task = make_task(
