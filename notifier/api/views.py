@@ -17,6 +17,7 @@ from notifier.api.list_query import task_filter
 from notifier.api.pagination import NewestFirst
 from notifier.api.serializers import NotifySerializer, StrictSerializer, notification
 from notifier.models import NotificationTask, Scope
+from notifier.transactions import atomically
 from notifier.wake import publisher
 
 
@@ -137,7 +138,8 @@ class CancelView(APIView):
             raise Problem(
                 403, "not_own_task", "Only the key that made the task, or one with notify:operate, may cancel it."
             )
-        if not lifecycle.cancel(task, now=clock.now()):
+        now = clock.now()
+        if not atomically(lambda: lifecycle.cancel(task, now=now)):
             raise Problem(409, "already_finished", f"Task {task_id} was finished already; nothing was changed.")
         return Response(representation.task_document(_task(request, task_id)))
 

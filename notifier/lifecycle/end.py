@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from notifier.lifecycle.record import lost_attempt, record
 from notifier.models import NotificationTask, Status
 from notifier.models.task import UNFINISHED, WAITING, DeadReason
+from notifier.policy import retry
 
 
 def expire(*, now: datetime, limit: int) -> int:
@@ -22,14 +24,25 @@ def expire(*, now: datetime, limit: int) -> int:
 
 
 def cancel(task: NotificationTask, *, now: datetime) -> bool:
-    """End an unfinished task; False where it was finished already. An attempt in flight is still recorded."""
-    cancelled = NotificationTask.objects.filter(pk=task.pk, status__in=UNFINISHED).update(
-        status=Status.DEAD,
-        dead_reason=DeadReason.CANCELLED,
-        next_attempt_at=None,
-        lease_token=None,
-        lease_expires_at=None,
-        finished_at=now,
-        updated_at=now,
+    """End an unfinished task; False where it was finished already. To be called in a transaction.
+
+    An attempt in flight is written as one of unknown outcome, for its worker may be lost and its lease is gone; what
+    comes back still completes it, without moving the task.
+    """
+    unfinished = NotificationTask.objects.filter(pk=task.pk, status__in=UNFINISHED)
+    row = unfinished.select_for_update().values("attempt_count", "lease_token").first()
+    if row is None:
+        return False
+    if row["lease_token"] is not None:
+        attempt = lost_attempt(
+            task.pk,
+            row["attempt_count"],
+            row["lease_token"],
+            decision=retry.Dead(retry.DeadReason.CANCELLED),
+            message="The task was cancelled while this attempt was in flight, and how it ended is not known.",
+        )
+        return record([attempt], now=now) == {task.pk}
+    cancelled = unfinished.update(
+        status=Status.DEAD, dead_reason=DeadReason.CANCELLED, next_attempt_at=None, finished_at=now, updated_at=now
     )
     return cancelled == 1

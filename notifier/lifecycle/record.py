@@ -167,6 +167,19 @@ def _insert_or_complete(result: Result, now: datetime) -> None:
         )
 
 
+def lost_attempt(task_key: int, number: int, token: uuid.UUID, *, decision: Decision, message: str) -> Result:
+    """An attempt whose lease is taken from its worker, which has not told how it ended. What it tells later completes it."""
+    return Result(
+        task_key=task_key,
+        attempt_no=number,
+        lease_token=token,
+        decision=decision,
+        attempt_status=AttemptStatus.LEASE_EXPIRED,
+        error_code=FailureKind.LEASE_EXPIRED.value,
+        error_message=message,
+    )
+
+
 def release_expired(*, now: datetime, limit: int) -> list[int]:
     """Close leases that ran out, at most ``limit``: the attempt is written as ``lease_expired``, outcome unknown.
 
@@ -188,14 +201,12 @@ def release_expired(*, now: datetime, limit: int) -> list[int]:
             continue  # recorded or given back since it was read
         exhausted = task.attempts_used >= task.max_attempts
         results.append(
-            Result(
-                task_key=task.pk,
-                attempt_no=task.attempt_count,
-                lease_token=task.lease_token,
+            lost_attempt(
+                task.pk,
+                task.attempt_count,
+                task.lease_token,
                 decision=Dead(DeadReason.EXHAUSTED) if exhausted else RetryAt(now),
-                attempt_status=AttemptStatus.LEASE_EXPIRED,
-                error_code=FailureKind.LEASE_EXPIRED.value,
-                error_message="The worker was lost before it could tell how the attempt ended.",
+                message="The worker was lost before it could tell how the attempt ended.",
             )
         )
         if not exhausted:

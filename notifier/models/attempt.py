@@ -10,7 +10,7 @@ from notifier.models.task import NotificationTask
 class AttemptStatus(models.TextChoices):
     SUCCEEDED = "succeeded"  # the success condition was met
     FAILED = "failed"  # it was not, or no response came; see error_code
-    LEASE_EXPIRED = "lease_expired"  # the worker was lost; whether the partner got the request is unknown
+    LEASE_EXPIRED = "lease_expired"  # the worker was lost, or the task cancelled: what the partner got is unknown
 
 
 class NotificationAttempt(models.Model):

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import assert_never
 
 from notifier.policy.classify import Judgement, Outcome
 from notifier.policy.exchange import FailureKind
@@ -124,6 +125,8 @@ def probed(circuit: Circuit, policy: CircuitPolicy, said: Evidence, error_code: 
             return _opened(circuit, policy, f"the probe failed with {error_code}", now)
         case Evidence.NONE:
             return replace(circuit, probe_at=now)
+        case _:
+            assert_never(said)
 
 
 def _opened(circuit: Circuit, policy: CircuitPolicy, reason: str, now: datetime) -> Circuit:

@@ -126,6 +126,16 @@ def test_partners_without_limits_are_not_written_by_a_claim(django_assert_num_qu
         partner_flow.send_probes({}, now=NOW, lease_for=SECOND)
 
 
+def test_a_reading_before_the_last_one_does_not_turn_back_the_time_of_the_tokens() -> None:
+    """Else the next reading would earn once more what the last one has earned already."""
+    partner = make_partner(rate_per_second=10.0, burst=50, state={"tokens": 20.0, "tokens_at": NOW})
+    flow = _state(partner).flow(enabled=True)
+
+    partner_flow.spend({partner.pk: 5}, {partner.pk: (flow, partner.limits)}, now=NOW - SECOND)
+
+    assert (_state(partner).tokens, _state(partner).tokens_at) == (15.0, NOW)
+
+
 def test_every_column_of_a_circuit_comes_back_as_it_was_written() -> None:
     """In one statement for several partners, some of them without what others have."""
     partners = [make_partner(), make_partner()]

@@ -7,11 +7,13 @@ import time
 
 import pytest
 from django.conf import settings
+from django.db import OperationalError
 from django.test import override_settings
 
 from notifier import clock
 from notifier.models import NotificationTask, Partner, Status
 from tests.support import broken_rows
+from tests.support.away import away
 from tests.support.factories import is_mysql, make_partner, make_task
 from tests.support.stations import Stations
 from tests.support.waiting import wait_until
@@ -80,6 +82,19 @@ def test_a_partner_that_may_not_go_is_let_go(paused: bool) -> None:
     assert (stations.sent, stations.woken.free) == ([], 1000)
     assert stations.next() == []
     assert NotificationTask.objects.get().status == Status.PENDING
+
+
+def test_while_the_database_is_away_partners_stay_woken() -> None:
+    partner = make_partner()
+    _tasks(partner, 1)
+    stations = Stations()
+
+    with away(NotificationTask), pytest.raises(OperationalError):
+        stations.work(partner)
+
+    assert stations.woken.free == 1000
+    # Nobody wakes it again.
+    assert len(stations.turn()) == 1
 
 
 def test_an_unknown_partner_is_let_go() -> None:

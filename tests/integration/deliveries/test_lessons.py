@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError
 
 from notifier import clock
 from notifier.models import NotificationTask, Partner, PartnerState, Status
 from notifier.policy.circuit import State
 from notifier.policy.exchange import Exchange, Timing
+from tests.support.away import away
 from tests.support.factories import make_partner, make_task
 from tests.support.stations import OK, Stations
 
@@ -20,19 +19,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 DOWN = Exchange(status=502, timing=Timing(total_ms=5))
 BUSY = Exchange(status=429, headers=(("Retry-After", "60"),), timing=Timing(total_ms=5))
-
-
-@contextmanager
-def _partner_states_away() -> Iterator[None]:
-    """The connection is lost with each statement that names the table."""
-
-    def lost(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        if PartnerState._meta.db_table in sql:
-            raise OperationalError(2013, "Lost connection to server during query")
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(lost):
-        yield
 
 
 def _sent(tasks: int, **fields: Any) -> tuple[Stations, Partner]:
@@ -50,7 +36,7 @@ def _state(partner: Partner) -> PartnerState:
 
 
 def _answer_while_away(stations: Stations, answer: Exchange, number: int) -> None:
-    with _partner_states_away(), pytest.raises(OperationalError):
+    with away(PartnerState), pytest.raises(OperationalError):
         stations.answer(stations.sent[:number], answer)
 
 
@@ -96,7 +82,7 @@ def test_a_lesson_that_could_not_be_written_is_written_though_nothing_more_comes
 def test_an_answer_alone_writes_nothing() -> None:
     stations, partner = _sent(3)
 
-    with _partner_states_away():
+    with away(PartnerState):
         stations.answer(stations.sent, OK)
 
     assert _state(partner).circuit_attempts == 0

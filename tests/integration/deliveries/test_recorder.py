@@ -7,6 +7,7 @@ from collections.abc import Collection
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError
 
 from deliveries.recorder import Recorder
 from deliveries.sending import Sending
@@ -16,6 +17,7 @@ from notifier.models.task import DeadReason
 from notifier.policy.exchange import Exchange, FailureKind
 from notifier.policy.retry import RetryAt
 from tests.support import broken_rows
+from tests.support.away import away
 from tests.support.factories import is_mysql, make_partner, make_task
 from tests.support.stations import OK, done
 
@@ -194,6 +196,25 @@ def test_a_stopped_recorder_writes_what_is_left_and_ends() -> None:
 
     assert [recorder.work(), recorder.work()] == [True, False]
     assert NotificationTask.objects.get().status == Status.SUCCEEDED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_came_back_while_the_database_is_away_is_written_when_it_is_back() -> None:
+    slots = Slots()
+    recorder = slots.recorder()
+    recorder.put(_sending(), done(OK))
+    with away(NotificationAttempt):
+        for _ in range(2):
+            with pytest.raises(OperationalError):
+                recorder.work()
+    assert (slots.released, NotificationTask.objects.get().status) == ([], Status.RUNNING)
+
+    recorder.put(_sending(), done(OK))
+    recorder.work()
+    recorder.work()
+
+    assert slots.released == [1, 1]
+    assert set(NotificationTask.objects.values_list("status", flat=True)) == {Status.SUCCEEDED}
 
 
 @pytest.mark.django_db(transaction=True)

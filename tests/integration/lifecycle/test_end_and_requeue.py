@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from notifier import lifecycle
-from notifier.models import NotificationTask, Status
+from notifier.models import AttemptStatus, NotificationAttempt, NotificationTask, Status
 from notifier.models.task import DeadReason
 from tests.support.factories import make_partner, make_task
 
@@ -59,6 +59,29 @@ def test_an_unfinished_task_can_be_cancelled(status: Status) -> None:
     task.refresh_from_db()
     assert (task.status, task.dead_reason, task.finished_at) == (Status.DEAD, DeadReason.CANCELLED, NOW)
     assert (task.next_attempt_at, task.lease_token, task.lease_expires_at) == (None, None, None)
+
+
+def test_the_attempt_in_flight_of_a_cancelled_task_is_on_record_though_its_worker_is_lost() -> None:
+    """Its lease is gone, so no sweep will find it: without this its number would be a hole in the history."""
+    task = make_task(status=Status.RUNNING, attempt_count=3, created_at=NOW)
+
+    assert lifecycle.cancel(task, now=NOW) is True
+
+    attempt = NotificationAttempt.objects.get()
+    assert (attempt.attempt_no, attempt.status, attempt.error_code) == (3, AttemptStatus.LEASE_EXPIRED, "lease_expired")
+    assert (
+        attempt.error_message
+        == "The task was cancelled while this attempt was in flight, and how it ended is not known."
+    )
+    task.refresh_from_db()
+    assert (task.last_attempt_no, task.last_attempt_status) == (3, AttemptStatus.LEASE_EXPIRED)
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.FAILED])
+def test_cancelling_what_waits_writes_no_attempt(status: Status) -> None:
+    lifecycle.cancel(make_task(status=status, created_at=NOW), now=NOW)
+
+    assert NotificationAttempt.objects.count() == 0
 
 
 @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.DEAD])

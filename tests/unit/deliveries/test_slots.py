@@ -168,7 +168,8 @@ def test_slots_that_were_never_used_say_nothing() -> None:
     clock.occupy("a", 10)
     clock.occupy("b", 10)
 
-    clock.slots.give_back("a", 10)
+    clock.slots.give_back("a", 4)
+    clock.slots.give_back("a", 6)
     clock.slots.give_back("b", 10)
 
     assert (clock.is_prompt("a"), clock.is_prompt("b")) == (True, False)
