@@ -17,6 +17,7 @@ from notifier.api.list_query import task_filter
 from notifier.api.pagination import NewestFirst
 from notifier.api.serializers import NotifySerializer, StrictSerializer, notification
 from notifier.models import NotificationTask, Scope
+from notifier.transactions import atomically
 from notifier.wake import publisher
 
 Scopes = dict[str, tuple[Scope, ...]]
@@ -131,7 +132,7 @@ class CancelView(APIView):
             raise Problem(
                 403, "not_own_task", "Only the key that made the task, or one with notify:operate, may cancel it."
             )
-        if not lifecycle.cancel(task, now=clock.now()):
+        if not atomically(lambda: lifecycle.cancel(task, now=clock.now())):
             raise Problem(409, "already_finished", f"Task {task_id} was finished already; nothing was changed.")
         return Response(representation.task_document(_task(request, task_id)))
 
@@ -148,7 +149,7 @@ class RequeueView(APIView):
         """Make a dead or failed task due now, with a fresh budget of attempts."""
         StrictSerializer(data=request.data).is_valid(raise_exception=True)
         task = _task(request, task_id)
-        if not lifecycle.requeue(task, now=clock.now()):
+        if not atomically(lambda: lifecycle.requeue(task, now=clock.now())):
             raise Problem(
                 409, "not_requeueable", f"Task {task_id} is {task.status}; only dead and failed ones can be requeued."
             )
