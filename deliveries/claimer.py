@@ -93,7 +93,9 @@ class Claimer:
         if self._woken.stopped or time.monotonic() > _begin_before(begun):
             self._give_back(turn)
             return True
-        for sending in turn.claims:
+        counts = turn.counts
+        # Who has little goes before who has much: building and starting a hundred requests takes 10 ms.
+        for sending in sorted(turn.claims, key=lambda sending: counts[sending.partner.partner_id]):
             self._send(sending, turn.now)
         self._set_next(turn)
         return True
