@@ -19,11 +19,12 @@ def main() -> None:
     how_fair.add_argument("--flood", type=int, default=fairness.FLOOD_ROWS)
     how_long = cases.add_parser("soak", help=soak.__doc__)
     how_long.add_argument("--minutes", type=float, default=20)
+    how_long.add_argument("--rate", type=float, help="posts a second; without it, half of what is measured first")
     arguments = parser.parse_args()
     if arguments.case == "fairness":
         fairness.run(arguments.rounds, arguments.black_holes, arguments.rows, arguments.flood)
     elif arguments.case == "soak":
-        soak.run(arguments.minutes)
+        soak.run(arguments.minutes, arguments.rate)
     else:
         backlog.run(getattr(arguments, "rows", 20_000))
 

@@ -44,19 +44,20 @@ class Series:
         return float(line.slope) * 3600
 
 
-def run(minutes: float) -> None:
+def run(minutes: float, rate: float | None) -> None:
     with rig() as rigged, simulator(rigged.folder) as partner:
         rigged.system.apply_partners(**{f"partner-{number}": LOOPBACK for number in range(PARTNERS)})
         rigged.system.start_all()
         url = partner.url("/ok")
         full = _post(rigged.system.client, url, rate=None, seconds=CAPACITY_SECONDS) / CAPACITY_SECONDS
         wait_until(lambda: _unfinished(rigged) == 0, seconds=300, what="the first load to be delivered")
-        print(f"accepted at full load: {full:.0f}/s; {minutes:g} minutes at {full / 2:.0f}/s", flush=True)
+        rate = rate or full / 2
+        print(f"accepted at full load: {full:.0f}/s; {minutes:g} minutes at {rate:.0f}/s", flush=True)
         stop = threading.Event()
         sampled: dict[str, Series] = {}
         sampler = threading.Thread(target=_sample_until, args=(stop, rigged, sampled), daemon=True)
         sampler.start()
-        posted = _post(rigged.system.client, url, rate=full / 2, seconds=minutes * 60)
+        posted = _post(rigged.system.client, url, rate=rate, seconds=minutes * 60)
         stop.set()
         sampler.join()
         wait_until(lambda: _unfinished(rigged) == 0, seconds=60, what="the rest to be delivered")

@@ -8,6 +8,7 @@ from typing import Any
 import certifi
 from django.core.exceptions import ImproperlyConfigured
 
+from config.database import patience
 from config.environment import Environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -37,6 +38,9 @@ CSRF_TRUSTED_ORIGINS = env.names_list("NOTIFIER_TRUSTED_ORIGINS")
 
 # --- Database: the truth ------------------------------------------------------------------------------------------
 _database: dict[str, Any] = env.database("DATABASE_URL", default=f"sqlite:///{NOTIFIER_DATA_DIR}/notifier.sqlite3")
+# Before a server without an answer is taken for gone: by workers and commands, and by web (config/wsgi.py).
+NOTIFIER_DATABASE_TIMEOUT_SECONDS = env.seconds("NOTIFIER_DATABASE_TIMEOUT_SECONDS", 30, minimum=1, maximum=604_800)
+NOTIFIER_WEB_DATABASE_TIMEOUT_SECONDS = env.seconds("NOTIFIER_WEB_DATABASE_TIMEOUT_SECONDS", 5, minimum=1, maximum=600)
 _database["CONN_MAX_AGE"] = 60
 _database["CONN_HEALTH_CHECKS"] = True
 if _database["ENGINE"].endswith("sqlite3"):
@@ -53,10 +57,7 @@ else:
         **_database.get("OPTIONS", {}),
         "charset": "utf8mb4",
         "isolation_level": "read committed",
-        "connect_timeout": 5,
-        "read_timeout": 30,
-        "write_timeout": 30,
-        "init_command": "SET time_zone='+00:00', innodb_lock_wait_timeout=10, sql_mode='STRICT_ALL_TABLES'",
+        **patience(NOTIFIER_DATABASE_TIMEOUT_SECONDS),
     }
 DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

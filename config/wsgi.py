@@ -2,8 +2,14 @@
 
 import os
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+
+from config.database import patience
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 application = get_wsgi_application()
+if settings.DATABASES["default"]["ENGINE"].endswith("mysql"):
+    # Before the first connection: in this process somebody waits for the answer.
+    settings.DATABASES["default"]["OPTIONS"].update(patience(settings.NOTIFIER_WEB_DATABASE_TIMEOUT_SECONDS))

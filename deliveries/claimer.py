@@ -80,7 +80,7 @@ class Claimer:
             return True
         begun = time.monotonic()
         try:
-            turn = self._turn(shares)
+            turn = self._turn(shares, begun)
         except (OperationalError, InterfaceError):
             self._woken.wake(shares)
             raise
@@ -90,10 +90,12 @@ class Claimer:
             return True
         self._suspects.cleared(shares)
         self._woken.occupy(turn.counts)
-        if self._woken.stopped or self._too_late(begun):
+        if self._woken.stopped or time.monotonic() > _begin_before(begun):
             self._give_back(turn)
             return True
-        for sending in turn.claims:
+        counts = turn.counts
+        # Who has little goes before who has much: building and starting a hundred requests takes 10 ms.
+        for sending in sorted(turn.claims, key=lambda sending: counts[sending.partner.partner_id]):
             self._send(sending, turn.now)
         self._set_next(turn)
         return True
@@ -125,15 +127,15 @@ class Claimer:
         self._woken.wake(partner_ids)
         return True
 
-    def _turn(self, shares: Mapping[str, int]) -> Turn:
+    def _turn(self, shares: Mapping[str, int], begun: float) -> Turn:
         partners = {partner.pk: partner for partner in self._directory.by_id(shares).values()}
         # Before anything is read: a request that ends meanwhile makes room, and must be heard of.
         self._woken.wake_on_release(
             partner.partner_id for partner in partners.values() if partner.max_concurrency is not None
         )
-        return atomically(lambda: self._claim(partners, shares))
+        return atomically(lambda: self._claim(partners, shares, begun))
 
-    def _claim(self, partners: Mapping[int, Partner], shares: Mapping[str, int]) -> Turn:
+    def _claim(self, partners: Mapping[int, Partner], shares: Mapping[str, int], begun: float) -> Turn:
         now = clock.read()
         lease_for = timedelta(seconds=settings.NOTIFIER_LEASE_SECONDS)
         flows = {key: state.flow(enabled=partners[key].enabled) for key, state in partner_flow.lock(partners).items()}
@@ -156,7 +158,10 @@ class Claimer:
         probes = {key: flows[key] for key in taken if permits[key].probe}
         partner_flow.send_probes(probes, now=now, lease_for=lease_for)
         return Turn(
-            claims=[Sending(claim, partners[claim.partner_id], claim.partner_id in probes) for claim in claims],
+            claims=[
+                Sending(claim, partners[claim.partner_id], claim.partner_id in probes, _begin_before(begun))
+                for claim in claims
+            ],
             more=[
                 partners[key].partner_id
                 for key, permit in permits.items()
@@ -175,11 +180,6 @@ class Claimer:
             now=now,
         )
 
-    def _too_late(self, begun: float) -> bool:
-        """Whether the claim took so long that a request could outlive its lease."""
-        spare = settings.NOTIFIER_LEASE_SECONDS - settings.NOTIFIER_MAX_TIMEOUT_SECONDS - LEASE_MARGIN_SECONDS / 2
-        return time.monotonic() - begun > spare
-
     def _give_back(self, turn: Turn) -> None:
         claims = [sending.claim for sending in turn.claims]
         probes = [sending.claim.partner_id for sending in turn.claims if sending.probe]
@@ -194,6 +194,13 @@ class Claimer:
         if time.monotonic() >= self._share_at:
             self._share_at = time.monotonic() + SHARE_SECONDS
             publisher.wake(partner_ids)
+
+
+def _begin_before(claim_begun: float) -> float:
+    """A request of this claim that begins later could outlive its lease."""
+    return (
+        claim_begun + settings.NOTIFIER_LEASE_SECONDS - settings.NOTIFIER_MAX_TIMEOUT_SECONDS - LEASE_MARGIN_SECONDS / 2
+    )
 
 
 def _timers(permits: Mapping[str, Permit], now: datetime) -> dict[str, float]:

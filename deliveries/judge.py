@@ -44,18 +44,20 @@ def judge(
     cap = timedelta(seconds=settings.NOTIFIER_MAX_HOLD_SECONDS)
     retry_after = retry.parse_retry_after(exchange.header("Retry-After"), now=now, cap=cap)
     held = exchange.status in retry.HOLDING_STATUSES and retry_after is not None
-    excused = sending.probe and judgement.outcome is Outcome.TEMPORARY
+    # A probe asks for everybody, and what was not sent because of us is no attempt of the task's: neither pays for it.
+    excused = judgement.outcome is Outcome.TEMPORARY and (sending.probe or exchange.failure is FailureKind.HELD_UP)
     decision: retry.Decision = retry.decide(
         judgement,
         policy=partner.retry_policy,
         attempts_used=claim.attempts_used,
-        # A probe asks for everybody: the task whose turn it was does not pay for it.
         max_attempts=claim.max_attempts if not excused else claim.attempts_used + 1,
         retry_after=retry_after,
         now=now,
         random=random,
     )
-    if excused and not held and claim.attempts_excused < PROBES_EACH:
+    if exchange.failure is FailureKind.HELD_UP:
+        decision = retry.RetryAt(now)
+    elif excused and not held and claim.attempts_excused < PROBES_EACH:
         # Back to the head of the line, as if it had not been tried: it is the next probe, too.
         decision = retry.RetryAt(claim.created_at)
     taught = Taught(

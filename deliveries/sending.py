@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from concurrent.futures import Future
@@ -29,6 +30,8 @@ class Sending:
     partner: Partner
     # Whether it is the probe of the partner's open circuit.
     probe: bool = False
+    # On the monotonic clock: what begins later could outlive its lease.
+    begin_before: float = math.inf
 
 
 def send(sending: Sending, engine: Engine, *, now: datetime) -> Future[Exchange]:
@@ -71,6 +74,7 @@ def outgoing(sending: Sending, *, now: datetime) -> Outgoing:
     limits = Limits(
         connect_timeout=min(partner.connect_timeout_seconds, settings.NOTIFIER_MAX_TIMEOUT_SECONDS),
         total_timeout=min(partner.timeout_seconds, settings.NOTIFIER_MAX_TIMEOUT_SECONDS),
+        begin_before=sending.begin_before,
         allow_private_cidrs=tuple(partner.allow_private_cidrs),
     )
     return Outgoing(request, limits)

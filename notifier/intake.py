@@ -17,7 +17,7 @@ from notifier.models import ApiKey, NotificationTask, Partner
 from notifier.models.task import HIGHEST_PRIORITY
 from notifier.partners import Directory
 from notifier.policy import destination, header_rules, idempotency
-from notifier.transactions import TRIES, atomically, is_conflict
+from notifier.transactions import TRIES, atomically, conflicted
 from notifier.wake import publisher
 
 logger = logging.getLogger(__name__)
@@ -182,7 +182,9 @@ def _store(task: NotificationTask) -> Accepted:
                 return _replay(existing, task)
         except OperationalError as error:
             # A duplicate key whose owner rolls back shows as a deadlock to one of those who waited for it.
-            if not tries_left or not is_conflict(error) or transaction.get_connection().in_atomic_block:
+            if task.metadata or transaction.get_connection().in_atomic_block:
+                raise  # was tried again already, or is the caller's to try
+            if not conflicted(error) or not tries_left:
                 raise
     raise Refused("idempotency_key_contended", "idempotency_key", "The idempotency key is being written; try again.")
 

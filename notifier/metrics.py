@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import prometheus_client
 from django.db import Error
@@ -17,7 +17,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from notifier import clock
-from notifier.models import AttemptStatus, NotificationAttempt, NotificationTask, Status
+from notifier.availability import database, is_connection_lost
+from notifier.models import AttemptStatus, NotificationAttempt, NotificationTask, Status, SweepState
 
 WINDOW = timedelta(seconds=60)
 SAMPLE = 10_000
@@ -29,21 +30,34 @@ class DeliveryCollector(Collector):
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
+        # The web process's own metrics are worth having while the database is away.
         try:
-            yield from _gauges()
-        except Error:
-            # The web process's own metrics are worth having while the database is away.
-            yield GaugeMetricFamily("notifier_database_up", "1 while the database answers", value=0)
+            # All of them before the first is given away: a family that came twice would spoil the scrape.
+            gauges = [] if database.away() else list(_gauges())
+        except Error as error:
+            if is_connection_lost(error):
+                database.lost()
+            gauges = []
+        yield GaugeMetricFamily("notifier_database_up", "1 while the database answers", value=bool(gauges))
+        yield from gauges
 
 
 def _gauges() -> Iterator[GaugeMetricFamily]:
     since = clock.now() - WINDOW
-    yield GaugeMetricFamily("notifier_database_up", "1 while the database answers", value=1)
     first_id = uuid.UUID(int=int(since.timestamp() * 1000) << 80)
     accepted = NotificationTask.objects.filter(task_id__gte=first_id).order_by("task_id")[:SAMPLE].count()
     yield GaugeMetricFamily(
         "notifier_accepted_per_second", "Notifications accepted a second, over the last minute",
         value=accepted / WINDOW.total_seconds(),
+    )  # fmt: skip
+    state = SweepState.objects.filter(name="sweep").first()
+    yield GaugeMetricFamily(
+        "notifier_beat_silence_seconds", "Time since beat last asked for a sweep; infinite where it never has",
+        value=_age(state.beat_at if state else None),
+    )  # fmt: skip
+    yield GaugeMetricFamily(
+        "notifier_sweep_age_seconds", "Time since the last sweep, whoever did it; infinite where there was none",
+        value=_age(state.swept_at if state else None),
     )  # fmt: skip
     newest = NotificationAttempt.objects.order_by("-pk").values_list("status", "latency_ms", "created_at")[:SAMPLE]
     attempts = [(status, latency) for status, latency, created_at in newest if created_at >= since]
@@ -67,6 +81,10 @@ def _gauges() -> Iterator[GaugeMetricFamily]:
         "notifier_dead_ratio", "Share of dead among the tasks that ended in the last minute; NaN without any",
         value=_ratio(sum(status == Status.DEAD for status, _ in finished), len(finished)),
     )  # fmt: skip
+
+
+def _age(moment: datetime | None) -> float:
+    return float("inf") if moment is None else max(0.0, (clock.now() - moment).total_seconds())
 
 
 def _ratio(part: float, whole: int) -> float:

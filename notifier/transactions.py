@@ -8,10 +8,18 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from django.db import OperationalError, transaction
+from prometheus_client import Counter
 
 T = TypeVar("T")
 
+conflicts = Counter(
+    "notifier_transaction_conflicts",
+    "Transactions that the database undid for another's sake; they are tried again, at most 3 times",
+    ["kind"],
+)
+
 DEADLOCK, LOCK_WAIT_TIMEOUT = 1213, 1205
+CONFLICTS = {DEADLOCK: "deadlock", LOCK_WAIT_TIMEOUT: "lock_wait_timeout"}
 TRIES = 4
 
 
@@ -26,12 +34,15 @@ def atomically(work: Callable[[], T]) -> T:
             with transaction.atomic():
                 return work()
         except OperationalError as error:
-            if not tries_left or not is_conflict(error):
+            if not conflicted(error) or not tries_left:
                 raise
             threading.Event().wait(random.uniform(0.001, 0.02))
     raise AssertionError("unreachable: the last try returns or raises")
 
 
-def is_conflict(error: OperationalError) -> bool:
-    """Whether InnoDB rolled the transaction back for another's sake: a deadlock or a lock wait time-out."""
-    return bool(error.args) and error.args[0] in (DEADLOCK, LOCK_WAIT_TIMEOUT)
+def conflicted(error: OperationalError) -> bool:
+    """Whether InnoDB undid the transaction for another's sake, a deadlock or a lock wait time-out; it is counted then."""
+    kind = CONFLICTS.get(error.args[0]) if error.args else None
+    if kind is not None:
+        conflicts.labels(kind).inc()
+    return kind is not None

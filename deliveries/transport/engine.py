@@ -161,6 +161,9 @@ class Engine:
     def _begin(self, transfer: Transfer) -> None:
         if transfer.future.set_running_or_notify_cancel():
             transfer.began = time.monotonic()
+            if transfer.began > transfer.outgoing.limits.begin_before:
+                transfer.future.set_result(_held_up())
+                return
             name = _NAME.match(transfer.outgoing.request.url or "")
             if name is None:
                 self._send(transfer)
@@ -275,6 +278,11 @@ class Engine:
         if transfer.guard.stale:
             self._kept.distrust(transfer.outgoing.request.url or "")
         transfer.future.set_result(exchange)
+
+
+def _held_up() -> Exchange:
+    """Of a process that was stopped, or starved, between claim and send: another worker may have the task by now."""
+    return Exchange(failure=FailureKind.HELD_UP, failure_detail="it was too late to begin", maybe_sent=False)
 
 
 def _line(name: str, value: str | bytes) -> bytes:

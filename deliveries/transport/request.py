@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,10 +23,11 @@ class Unsendable(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How long a transfer may take, in seconds, and where it may go."""
+    """How long a transfer may take, in seconds, where it may go, and until when (monotonic clock) it may begin."""
 
     connect_timeout: float
     total_timeout: float
+    begin_before: float = math.inf
     allow_private_cidrs: tuple[str, ...] = ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.utils.html import escape
 from django.views import defaults
 from rest_framework import exceptions
+
+from notifier.availability import database, is_connection_lost
 
 logger = logging.getLogger(__name__)
 
@@ -123,16 +127,26 @@ def _problem(error: Exception) -> Problem:
         if isinstance(error, kind):
             return Problem(status, code, message)
     if isinstance(error, OperationalError | InterfaceError):
-        logger.error("the database is away: %s", type(error).__name__)
-        return Problem(
-            503,
-            "database_unavailable",
-            # A commit whose answer was lost may have happened, as may one that never got there.
-            "The database is away; whether this was stored is not known. Try again, with the same idempotency key.",
-            headers={"Retry-After": str(DATABASE_RETRY_SECONDS)},
-        )
+        if is_connection_lost(error):
+            database.lost()
+        logger.error("the database cannot be used: %s %s", type(error).__name__, _code(error))
+        return database_unavailable()
     logger.error("unexpected error", exc_info=error)
     return Problem(500, "internal_error", "The notifier failed at this; nothing of it is your fault. Try again.")
+
+
+def _code(error: Exception) -> str:
+    """The number of a database's error, which says what its text would; the text may hold values."""
+    return str(error.args[0]) if error.args and isinstance(error.args[0], int) else ""
+
+
+def database_unavailable() -> Problem:
+    return Problem(
+        503,
+        "database_unavailable",
+        "The database cannot be used now. Try again; with the same idempotency key nothing is sent twice.",
+        headers={"Retry-After": str(DATABASE_RETRY_SECONDS)},
+    )
 
 
 def response(problem: Problem) -> HttpResponse:
@@ -144,30 +158,44 @@ def response(problem: Problem) -> HttpResponse:
     return answer
 
 
-def _for_people(request: HttpRequest) -> bool:
+def for_people(request: HttpRequest) -> bool:
     return request.path == "/admin" or request.path.startswith("/admin/")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if _for_people(request):
+    if for_people(request):
         return defaults.bad_request(request, exception)
     return response(Problem(400, "invalid_request", "The request cannot be understood."))
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if _for_people(request):
+    if for_people(request):
         return defaults.permission_denied(request, exception)
     return response(Problem(403, "forbidden", "This is not allowed."))
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if _for_people(request):
+    if for_people(request):
         return defaults.page_not_found(request, exception)
     return response(Problem(404, "not_found", "There is nothing at this address."))
 
 
+def refusal(request: HttpRequest, problem: Problem) -> HttpResponse:
+    """The problem as a document, or to people as a page."""
+    if not for_people(request):
+        return response(problem)
+    page = f"<!doctype html><title>{problem.status_code}</title><p>{escape(problem.message)}</p>"
+    answer = HttpResponse(page, status=problem.status_code)
+    for name, value in problem.headers.items():
+        answer[name] = value
+    return answer
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
-    if _for_people(request):
+    error = sys.exception()
+    if isinstance(error, OperationalError | InterfaceError):
+        return refusal(request, _problem(error))
+    if for_people(request):
         return defaults.server_error(request)
     return response(
         Problem(500, "internal_error", "The notifier failed at this; nothing of it is your fault. Try again.")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 
-from django.db import Error, connection
+from django.db import Error
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 
 from notifier import clock
 from notifier.api.errors import Problem, response
+from notifier.availability import database, is_connection_lost
 from notifier.models import SweepState
 from notifier.wake import broker_answers
 
@@ -44,12 +45,15 @@ def healthz(request: HttpRequest) -> HttpResponse:
 def readyz(request: HttpRequest) -> HttpResponse:
     """503 only when the database is away: without broker or beat everything is accepted, and delivered by the sweep."""
     checks: dict[str, str] = {}
+    if database.away():
+        return _unavailable()
     try:
         now = clock.read()
         state = SweepState.objects.filter(name="sweep").first()
-    except Error:
-        connection.close()
-        return JsonResponse({"status": "unavailable", "checks": {"database": "away"}}, status=503)
+    except Error as error:
+        if is_connection_lost(error):
+            database.lost()
+        return _unavailable()
     checks["database"] = "ok"
     checks["broker"] = "ok" if broker_answers() else "away"
     beat_at = None if state is None else state.beat_at
@@ -63,6 +67,10 @@ def readyz(request: HttpRequest) -> HttpResponse:
             "last_sweep_at": state.swept_at.isoformat() if state else None,
         }
     )
+
+
+def _unavailable() -> HttpResponse:
+    return JsonResponse({"status": "unavailable", "checks": {"database": "away"}}, status=503)
 
 
 @_read_only

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import uuid
 from collections.abc import Callable
@@ -9,7 +10,8 @@ from collections.abc import Callable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from notifier.api.errors import Problem, response
+from notifier.api.errors import Problem, database_unavailable, for_people, refusal
+from notifier.availability import database
 
 # More than any length has; beyond 4,300 digits Python refuses to read a number.
 LENGTH_DIGITS = 18
@@ -24,7 +26,12 @@ class ProblemMiddleware:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
         problem = self._unreadable(request)
-        answer = self._get_response(request) if problem is None else response(problem)
+        if problem is None and (request.path.startswith("/v1/") or for_people(request)) and database.away():
+            problem = database_unavailable()
+            # An answer before the body has been read looks like a broken connection to one who still sends it.
+            with contextlib.suppress(OSError):
+                request.read()
+        answer = self._get_response(request) if problem is None else refusal(request, problem)
         answer["X-Request-ID"] = request_id
         return answer
 

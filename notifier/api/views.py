@@ -138,8 +138,7 @@ class CancelView(APIView):
             raise Problem(
                 403, "not_own_task", "Only the key that made the task, or one with notify:operate, may cancel it."
             )
-        now = clock.now()
-        if not atomically(lambda: lifecycle.cancel(task, now=now)):
+        if not atomically(lambda: lifecycle.cancel(task, now=clock.now())):
             raise Problem(409, "already_finished", f"Task {task_id} was finished already; nothing was changed.")
         return Response(representation.task_document(_task(request, task_id)))
 
@@ -156,7 +155,7 @@ class RequeueView(APIView):
         """Make a dead or failed task due now, with a fresh budget of attempts."""
         StrictSerializer(data=request.data).is_valid(raise_exception=True)
         task = _task(request, task_id)
-        if not lifecycle.requeue(task, now=clock.now()):
+        if not atomically(lambda: lifecycle.requeue(task, now=clock.now())):
             raise Problem(
                 409, "not_requeueable", f"Task {task_id} is {task.status}; only dead and failed ones can be requeued."
             )

@@ -77,9 +77,12 @@ class Tally:
     error_code: str = ""
 
 
+_OUR_OWN = (FailureKind.INTERNAL, FailureKind.HELD_UP)
+
+
 def evidence(judgement: Judgement, *, asked_for_time: bool) -> Evidence:
     """What a judged attempt says. A partner that asked for time is held, which is kinder than its circuit."""
-    if asked_for_time or judgement.outcome is Outcome.REFUSED or judgement.error_code == FailureKind.INTERNAL:
+    if asked_for_time or judgement.outcome is Outcome.REFUSED or judgement.error_code in _OUR_OWN:
         return Evidence.NONE
     return Evidence.FAILED if judgement.outcome is Outcome.TEMPORARY else Evidence.ANSWERED
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 
 import pytest
@@ -75,6 +76,21 @@ def test_the_five_figures_of_the_last_minute(client: Client) -> None:
     assert figures["notifier_delivery_latency_seconds_mean"] == pytest.approx(0.2)
     assert figures["notifier_attempts_per_task_mean"] == 1.5
     assert figures["notifier_dead_ratio"] == 0.5
+
+
+def test_the_sweeps_age_and_beats_silence(client: Client) -> None:
+    assert (
+        _metrics(client)["notifier_sweep_age_seconds"] == _metrics(client)["notifier_beat_silence_seconds"] == math.inf
+    )
+
+    now = clock.read()
+    SweepState.objects.create(
+        name="sweep", swept_at=now - timedelta(seconds=20), beat_at=now - timedelta(seconds=100)
+    )  # fmt: skip
+
+    figures = _metrics(client)
+    assert figures["notifier_sweep_age_seconds"] == pytest.approx(20, abs=5)
+    assert figures["notifier_beat_silence_seconds"] == pytest.approx(100, abs=5)
 
 
 def test_without_deliveries_there_is_no_ratio(client: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import pytest
 from django.conf import settings
@@ -129,6 +130,18 @@ def test_a_claim_that_took_too_long_is_given_back() -> None:
         (Status.PENDING, 0, None)
     }
     assert stations.next() == [partner.partner_id]
+
+
+def test_a_request_has_to_begin_while_its_lease_outlives_it() -> None:
+    partner = make_partner()
+    _tasks(partner, 1)
+    stations = Stations()
+    before = time.monotonic()
+
+    (sending,) = stations.turn(partner)
+
+    spare = settings.NOTIFIER_LEASE_SECONDS - settings.NOTIFIER_MAX_TIMEOUT_SECONDS
+    assert before < sending.begin_before < time.monotonic() + spare
 
 
 def test_a_partner_whose_data_cannot_be_used_is_logged_once_and_keeps_nobody_from_the_others(

@@ -137,6 +137,19 @@ def test_a_row_that_cannot_be_handled_ends_with_its_last_attempt() -> None:
     assert NotificationTask.objects.get(pk=bad.claim.id).dead_reason == DeadReason.REJECTED
 
 
+def test_what_was_not_sent_because_of_us_costs_the_task_nothing() -> None:
+    recorder = Slots().recorder()
+    sending = _sending(max_attempts=1)
+    recorder.put(sending, done(Exchange(failure=FailureKind.HELD_UP, maybe_sent=False)))
+
+    recorder.work()
+
+    task = NotificationTask.objects.get(pk=sending.claim.id)
+    assert (task.status, task.last_error_code, task.attempts_used) == (Status.FAILED, "held_up", 0)
+    assert task.next_attempt_at is not None
+    assert task.next_attempt_at <= clock.read()
+
+
 def test_bad_policy_data_poisons_its_own_row_only() -> None:
     slots = Slots()
     recorder = slots.recorder()

@@ -109,3 +109,13 @@ def test_a_claim_locks_few_rows_beside_a_large_backlog() -> None:
     assert len(claims) == 20
     # The state row, and each task's clustered record and what its update touches.
     assert locked <= 3 * 20 + 2
+
+
+def test_a_transaction_that_stands_still_is_ended_where_the_database_can() -> None:
+    """A worker that is stopped amid a claim must not keep its partners' locks until it goes on."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT VERSION()")
+        if "MariaDB" not in cursor.fetchone()[0]:
+            pytest.skip("MySQL has no such limit")
+        cursor.execute("SELECT @@idle_transaction_timeout")
+        assert cursor.fetchone() == (10,)

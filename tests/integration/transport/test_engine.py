@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import Future, wait
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,17 @@ def _all_at_once(count: int, threads: list[int]) -> Handler:
         await connection.closed()
 
     return handle
+
+
+def test_what_would_begin_too_late_is_not_begun(sender: Sender) -> None:
+    """The process was stopped between claim and send: its lease may be another's by now."""
+    with RawServer(answering(OK)) as partner:
+        request = outgoing(partner.url("/"))
+        late = replace(request, limits=replace(request.limits, begin_before=time.monotonic() - 0.001))
+        exchange = sender.engine.submit(late).result(PATIENCE_SECONDS)
+
+    assert (exchange.failure, exchange.maybe_sent) == (FailureKind.HELD_UP, False)
+    assert partner.connections == 0
 
 
 @pytest.mark.usefixtures("many_files")
