@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ def test_a_run_from_its_first_start_to_its_second_end(run: EmbeddedRun) -> None:
     assert statuses["refused for good"] == ("dead", "rejected")
     assert statuses["error for ever"] == ("dead", "exhausted")
     assert statuses["redirect, not followed"] == ("succeeded", None)
+    # The samples that fail on purpose do not keep what a newcomer sends.
+    assert json.loads(run.get("/v1/partners/demo")[1])["state"]["circuit"]["state"] == "closed"
     for path in ("/", "/v1/docs", "/metrics", "/readyz"):
         assert run.get(path)[0] == 200
     assert len(run.processes()) == 7, run.processes()  # the run, web and its worker, worker, beat, Flower, simulator
