@@ -1,13 +1,17 @@
-"""MariaDB killed, and frozen, while web, worker and beat run and requests are in flight."""
+"""MariaDB killed, frozen, out of connections and out of space, while web, worker and beat run."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import MySQLdb
 import pytest
 
 from tests.e2e import scenarios
@@ -23,6 +27,7 @@ LIMITS = {"NOTIFIER_WEB_DATABASE_TIMEOUT_SECONDS": 1, "NOTIFIER_DATABASE_TIMEOUT
 # Until a server without an answer is found out: the first ping, and the connection that is tried after it.
 FOUND_OUT_SECONDS = 1 + 1
 QUICKLY_SECONDS = 1
+TOO_MANY_CONNECTIONS = 1040
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,14 @@ class Outage:
 KILLED = Outage(lambda server: server.stop(signal.SIGKILL), lambda server: server.start())
 FROZEN = Outage(lambda server: server.signal(signal.SIGSTOP), lambda server: server.signal(signal.SIGCONT))
 
+FULL_AT_64_MEGABYTES = ("--innodb-file-per-table=0", "--innodb-data-file-path=ibdata1:12M:autoextend:max:64M")
+FULL_AT_512_MEGABYTES = ("--innodb-file-per-table=0", "--innodb-data-file-path=ibdata1:12M:autoextend:max:512M")
+
 
 @pytest.fixture(scope="module")
 def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
-    server = MariaDB(tmp_path_factory.mktemp("database"))
+    # One file for all tables, which cannot grow beyond that: what a full disk is like.
+    server = MariaDB(tmp_path_factory.mktemp("database"), *FULL_AT_64_MEGABYTES)
     server.start()
     try:
         yield server
@@ -144,3 +153,76 @@ def test_what_outlives_its_lease_in_an_outage_is_swept_and_sent_again(
         # Whichever came first, the late record or the sweep: every request has its attempt, and one of them succeeded.
         assert counts[task_id] == len(attempts)
         assert "succeeded" in {attempt["status"] for attempt in attempts}
+
+
+def _all_connections(mariadb: MariaDB, system: FullSystem) -> list[Any]:
+    """Take every connection that the server has, those of the system's processes too."""
+    held = [system.sql()]
+    with held[0].cursor() as cursor:
+        cursor.execute("SET GLOBAL max_connections = 10")
+        while True:
+            mine = {connection.thread_id() for connection in held}
+            cursor.execute("SELECT id FROM information_schema.processlist WHERE user <> 'system user'")
+            for (thread,) in cursor.fetchall():
+                if thread not in mine:
+                    with contextlib.suppress(MySQLdb.Error):  # it has ended by itself
+                        cursor.execute(f"KILL {thread}")
+            try:
+                held.append(system.sql())
+            except MySQLdb.OperationalError as error:
+                if error.args[0] != TOO_MANY_CONNECTIONS:
+                    raise
+                cursor.execute("SELECT COUNT(*) FROM information_schema.processlist WHERE user <> 'system user'")
+                if cursor.fetchone() == (len(held),):
+                    return held
+
+
+def test_without_a_free_connection_posts_are_refused_and_everything_goes_on_afterwards(
+    system: FullSystem, partner: PartnerSimulator, mariadb: MariaDB
+) -> None:
+    fields = {"partner_id": "acme", "target_url": partner.url("/ok")}
+    flying = [system.client.notify(partner_id="acme", target_url=partner.url("/slow/1000")) for _ in range(10)]
+    wait_until(lambda: set(flying) <= set(partner.counts()), seconds=10, what="the requests to be in flight")
+
+    held = _all_connections(mariadb, system)
+    try:
+        for _ in range(10):
+            _refused_quickly(system, fields, within=QUICKLY_SECONDS)
+        assert system.client.request("GET", "/readyz").status == 503
+    finally:
+        for connection in reversed(held):
+            with connection.cursor() as cursor:
+                cursor.execute("SET GLOBAL max_connections = 150")
+            connection.close()
+
+    wait_until(lambda: _accepts(system, fields), seconds=5, what="posts to be accepted again")
+    tasks = scenarios.ended(system.client, flying, seconds=15)
+    assert {(task["status"], task["attempt_count"]) for task in tasks.values()} == {("succeeded", 1)}
+    assert all(process.poll() is None for process in system.processes.values())
+
+
+def test_with_its_disk_full_posts_are_refused_and_everything_goes_on_afterwards(
+    system: FullSystem, partner: PartnerSimulator, mariadb: MariaDB
+) -> None:
+    # Not delivered until long after, so that the disk fills.
+    later = (datetime.now(UTC) + timedelta(days=1)).isoformat()  # noqa: TID251 - the producer's own clock
+    large = {"partner_id": "acme", "target_url": partner.url("/ok"), "body_text": "x" * 200_000, "deliver_at": later}
+    accepted = [system.client.notify(partner_id="acme", target_url=partner.url("/slow/500")) for _ in range(10)]
+    answer = system.client.request("POST", "/v1/notify", large)
+    while answer.status == 202:
+        answer = system.client.request("POST", "/v1/notify", large)
+
+    assert (answer.status, answer.body["code"], answer.headers["retry-after"]) == (503, "database_unavailable", "5")
+    assert "OperationalError 1114" in system.log("web")
+    _refused_quickly(system, large, within=QUICKLY_SECONDS)
+    assert all(process.poll() is None for process in system.processes.values())
+
+    mariadb.stop()
+    mariadb.options = FULL_AT_512_MEGABYTES
+    mariadb.start()
+
+    wait_until(lambda: _accepts(system, large), seconds=5, what="posts to be accepted again")
+    accepted.append(system.client.notify(partner_id="acme", target_url=partner.url("/ok")))
+    tasks = scenarios.ended(system.client, accepted, seconds=15)
+    assert {task["status"] for task in tasks.values()} == {"succeeded"}
+    assert all(process.poll() is None for process in system.processes.values())

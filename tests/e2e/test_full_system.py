@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 
+from config.celery import WORKER_SOCKET_SECONDS
 from tests.e2e import scenarios
 from tests.support.ledger import PartnerSimulator
 from tests.support.system import FullSystem
@@ -150,18 +151,38 @@ def test_a_broker_that_dies_again_and_again_amid_its_messages_ends_no_worker(
     _wakes_are_consumed(system)
 
 
+def _waits_at_its_queue(system: FullSystem) -> bool:
+    clients = _command(system, "CLIENT LIST")
+    return _command(system, "LLEN", "notifier") == 0 and any(client["cmd"] == "brpop" for client in clients)
+
+
 def _messages_flow(system: FullSystem, posted: list[str]) -> None:
     """The worker waits at its queue again, and takes what comes."""
     before = len(posted)
     wait_until(
-        lambda: (
-            len(posted) > before + 20
-            and any(client["cmd"] == "brpop" for client in _command(system, "CLIENT LIST"))
-            and _command(system, "LLEN", "notifier") == 0
-        ),
+        lambda: len(posted) > before + 20 and _waits_at_its_queue(system),
         seconds=20,
         what="messages to be consumed",
     )
+
+
+def test_a_broker_that_hangs_for_longer_than_a_worker_waits_for_it_leaves_no_worker_deaf(
+    system: FullSystem, partner: PartnerSimulator
+) -> None:
+    begun = time.monotonic()
+    system.valkey.signal(signal.SIGSTOP)
+    try:
+        ids = [system.client.notify(partner_id=PARTNERS[0], target_url=partner.url("/ok")) for _ in range(10)]
+        wait_until(
+            lambda: time.monotonic() > begun + WORKER_SOCKET_SECONDS + 1, seconds=20, what="the worker's time-out"
+        )
+        scenarios.ended(system.client, ids, seconds=10)
+    finally:
+        system.valkey.signal(signal.SIGCONT)
+
+    wait_until(lambda: _waits_at_its_queue(system), seconds=10, what="the worker to wait for messages")
+    _wakes_are_consumed(system)
+    assert {partner.counts()[task_id] for task_id in ids} == {1}
 
 
 def _command(system: FullSystem, *words: str) -> Any:

@@ -70,8 +70,10 @@ class Server(ABC):
 class MariaDB(Server):
     """As durable as in production (the log is flushed at each commit); root without password, on loopback only."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         super().__init__(folder, "mariadb")
+        # Taken at the next start.
+        self.options = options
         self.socket = folder / "mariadb.sock"
         subprocess.run(
             [
@@ -100,6 +102,7 @@ class MariaDB(Server):
             "--character-set-server=utf8mb4",
             "--innodb-buffer-pool-size=256M",
             "--innodb-flush-log-at-trx-commit=1",
+            *self.options,
             *self._user(),
         ]
 
