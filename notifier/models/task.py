@@ -80,7 +80,7 @@ class NotificationTask(models.Model):
     attempt_count = models.PositiveIntegerField(default=0)
     # attempt_count at the last requeue: the budget of attempts starts again there, their numbers go on.
     attempts_before_requeue = models.PositiveIntegerField(default=0)
-    # Attempts of this budget that do not count: failed probes of the partner's open circuit.
+    # Attempts of this budget that do not count: failed probes of the partner's open circuit, and what was held up here.
     attempts_excused = models.PositiveIntegerField(default=0)
     lease_token = models.UUIDField(null=True, default=None)
     lease_expires_at = models.DateTimeField(null=True, default=None)

@@ -9,6 +9,7 @@ import pytest
 
 from notifier import clock, lifecycle
 from notifier.models import NotificationLabel, NotificationTask, Partner, Status
+from notifier.transactions import atomically
 from tests.support.api import Answer, caller, document, notification, problem
 from tests.support.factories import URL, make_partner
 from tests.unit.cases import case
@@ -59,10 +60,15 @@ def test_the_smallest_request_again_gets_the_task_that_exists() -> None:
     assert _replayed(again, first) == document(first, 202) | {"idempotent_replay": True}
 
 
+def _cancel() -> None:
+    task = NotificationTask.objects.get()
+    assert atomically(lambda: lifecycle.cancel(task, now=clock.now()))
+
+
 def test_a_replay_shows_the_task_as_it_is_now() -> None:
     partner = make_partner()
     first = _post(partner, idempotency_key="k")
-    lifecycle.cancel(NotificationTask.objects.get(), now=clock.now())
+    _cancel()
 
     shown = _replayed(_post(partner, idempotency_key="k"), first)
 
@@ -308,7 +314,7 @@ def test_a_dead_tasks_key_is_armed_again_by_requeue() -> None:
     partner = make_partner()
     first = _post(partner, idempotency_key="k")
     task_id = document(first, 202)["task_id"]
-    lifecycle.cancel(NotificationTask.objects.get(), now=clock.now())
+    _cancel()
 
     document(caller().post(f"/v1/notify/{task_id}/requeue"))
 

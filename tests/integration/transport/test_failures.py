@@ -322,6 +322,7 @@ def test_every_kind_that_a_network_can_cause_is_shown_here() -> None:
     elsewhere = {
         FailureKind.ADDRESS_BLOCKED,  # test_guard
         FailureKind.LEASE_EXPIRED,  # the sweeper's word
+        FailureKind.HELD_UP,  # test_engine
         FailureKind.INTERNAL,  # ours
     }
     before_the_request = {

@@ -57,6 +57,7 @@ def test_what_is_stored_and_documented_is_stable() -> None:
         case(Judgement(Outcome.SUCCEEDED), True, Evidence.NONE, id="succeeded-and-asked-for-time"),
         case(Judgement(Outcome.REFUSED, "address_blocked", "no"), False, Evidence.NONE, id="never-left"),
         case(Judgement(Outcome.TEMPORARY, "internal_error", "no"), False, Evidence.NONE, id="our-own-fault"),
+        case(Judgement(Outcome.TEMPORARY, "held_up", "no"), False, Evidence.NONE, id="our-own-delay"),
     ],
 )
 def test_what_an_attempt_says_about_its_partner(judgement: Judgement, asked_for_time: bool, said: Evidence) -> None:
