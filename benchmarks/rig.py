@@ -16,6 +16,8 @@ from tests.support.servers import MariaDB
 from tests.support.system import FullSystem
 
 LOOPBACK = {"allow_hosts": ["127.0.0.1"], "allow_private_cidrs": ["127.0.0.0/8"]}
+# A database server's memory, as on a server of its own: with the tests' 256 MB the backlogs are read from the disk.
+SERVER = ("--innodb-buffer-pool-size=3G", "--innodb-log-file-size=1G")
 # Multiplies a row that was accepted through the API.
 COPY = """
 INSERT INTO notifier_notificationtask (task_id, partner_id, target_url, http_method, headers, body, body_format,
@@ -51,7 +53,7 @@ def rig(**settings: Any) -> Iterator[Rig]:
     """A system whose processes are not started yet; ended, with all its servers, at the end."""
     with tempfile.TemporaryDirectory(prefix="notifier-bench-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        mariadb = MariaDB(folder)
+        mariadb = MariaDB(folder, *SERVER)
         mariadb.start()
         stack.callback(mariadb.stop)
         system = FullSystem(folder, mariadb.url("notifier"), **settings)
