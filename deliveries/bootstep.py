@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Any
 
@@ -47,6 +48,9 @@ class DispatcherStep(bootsteps.StartStopStep):
         global _dispatcher
         allow_many_files()
         sys.setswitchinterval(SWITCH_SECONDS)
+        # What is loaded by now stays: without it a full collection takes 10 ms instead of 150, in which nothing is sent.
+        gc.collect()
+        gc.freeze()
         _dispatcher = Dispatcher()
         _dispatcher.start()
 
