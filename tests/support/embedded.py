@@ -62,7 +62,7 @@ class EmbeddedRun:
     def end(self, sign: signal.Signals) -> int:
         assert self.process is not None
         self.process.send_signal(sign)
-        return self.process.wait(10)
+        return self.process.wait(30)
 
     def other(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
         """A second call in the same environment."""
