@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
+from django.db import InterfaceError, OperationalError
+
 from config.celery import app
 from deliveries import bootstep, sweeper
 from notifier.wake import DISPATCH_TASK, publisher
+
+logger = logging.getLogger(__name__)
 
 
 @app.task(name=DISPATCH_TASK)
@@ -16,7 +22,12 @@ def dispatch(partner_ids: list[str]) -> None:
 @app.task(name="deliveries.sweep")
 def sweep() -> None:
     """Beat's, every second: find what is due, whoever forgot it."""
-    swept = sweeper.sweep(by_beat=True)
+    try:
+        swept = sweeper.sweep(by_beat=True)
+    except (OperationalError, InterfaceError) as error:
+        # Beat asks again in a second; a traceback each time would hide what else is in the log.
+        logger.error("the sweep waits for the database: %s", type(error).__name__)
+        return
     if swept is not None:
         # Here at once, and by message for the other workers.
         bootstep.current().wake(swept.due)

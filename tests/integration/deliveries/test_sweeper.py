@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Mapping
 from datetime import timedelta
@@ -9,11 +10,12 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from deliveries import sweeper
+from deliveries import sweeper, tasks
 from notifier import clock, lifecycle
 from notifier.models import NotificationTask, Partner, Status, SweepState
 from notifier.models.task import DeadReason
 from tests.support import broken_rows
+from tests.support.away import away
 from tests.support.factories import is_mysql, make_partner, make_task
 
 pytestmark = pytest.mark.django_db
@@ -194,3 +196,10 @@ def test_a_worker_sweeps_only_when_nobody_has() -> None:
     substitute.sweep_if_nobody_does()
 
     assert woken == [Partner.objects.get(pk=task.partner_id).partner_id]
+
+
+def test_a_sweep_without_a_database_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with away(SweepState), caplog.at_level(logging.ERROR):
+        tasks.sweep()
+
+    assert [record.message for record in caplog.records] == ["the sweep waits for the database: OperationalError"]
