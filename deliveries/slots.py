@@ -81,7 +81,10 @@ class Slots:
 
         ``prompt``: of all that is free, else of the slow ones' part. ``spoken_for``: slots that others get in this turn.
         """
-        free = (self.free if prompt else self.slow_free(now)) - spoken_for
+        free = self.free - spoken_for
+        if not prompt:
+            # What prompt ones got comes off what is free, not off the slow ones' part.
+            free = min(free, self.slow_free(now))
         threshold = PROMPT_THRESHOLD if prompt else SLOW_THRESHOLD
         found: dict[str, int] = {}
         for partner_id in partner_ids:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -57,7 +57,7 @@ def spend(taken: Mapping[int, int], flows: Mapping[int, tuple[Flow, Limits]], *,
             at = now if state.tokens_at is None else max(now, state.tokens_at)
             rows.append({"id": key, "tokens": tokens, "tokens_at": at})
     if rows:
-        update_rows(PartnerState, rows)
+        _update(rows)
 
 
 def send_probes(flows: Mapping[int, Flow], *, now: datetime, lease_for: timedelta) -> None:
@@ -93,7 +93,7 @@ def learn(lessons: Mapping[int, Lesson], *, now: datetime) -> list[Turned]:
         if after.state is not before.state:
             turned.append(Turned(state.pk, after))
     if holds:
-        update_rows(PartnerState, holds)
+        _update(holds)
     _write(circuits)
     return turned
 
@@ -114,7 +114,13 @@ def _write(circuits: Mapping[int, Circuit]) -> None:
         for key, now in circuits.items()
     ]
     if rows:
-        update_rows(PartnerState, rows)
+        _update(rows)
+
+
+def _update(rows: Sequence[Mapping[str, Any]]) -> None:
+    count = update_rows(PartnerState, rows)
+    if count != len(rows):  # pragma: no cover - the rows are locked and exist; a broken update_rows would get here
+        raise RuntimeError(f"wrote {count} locked state rows instead of {len(rows)}")
 
 
 def probe_again(partner_keys: Collection[int], *, now: datetime) -> None:
