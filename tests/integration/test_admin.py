@@ -23,7 +23,6 @@ from notifier.admin import change_list
 from notifier.admin.tasks import TaskAdmin
 from notifier.models import AttemptStatus, NotificationAttempt, NotificationTask, Partner, Status
 from notifier.models.task import BodyFormat, DeadReason
-from notifier.wake import publisher
 from tests.support.factories import is_mysql, make_api_key, make_attempt, make_partner, make_task
 from tests.support.staff import staff, superuser
 
@@ -36,14 +35,6 @@ HOSTILE = "<script>alert(1)</script>\"'&lt; \U0001f600\u202e"
 @pytest.fixture
 def admin() -> Client:
     return superuser()
-
-
-@pytest.fixture
-def woken(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What the broker's side is asked for, in place of the broker."""
-    calls: list[list[str]] = []
-    monkeypatch.setattr(publisher, "wake", lambda partner_ids: calls.append(sorted(partner_ids)))
-    return calls
 
 
 def _page(task: NotificationTask) -> str:

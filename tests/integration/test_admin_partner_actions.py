@@ -17,7 +17,6 @@ from django.test.utils import CaptureQueriesContext
 from notifier import clock
 from notifier.models import Partner, PartnerState, Status
 from notifier.policy.circuit import State
-from notifier.wake import publisher
 from tests.support.factories import make_partner, make_task
 from tests.support.staff import staff, superuser
 from tests.unit.cases import case
@@ -51,14 +50,6 @@ ILLEGAL: dict[str, dict[str, Any]] = {"pause": {"paused_at": "now"}, "open_circu
 @pytest.fixture
 def admin() -> Client:
     return superuser()
-
-
-@pytest.fixture
-def woken(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What the broker's side is asked for, in place of the broker."""
-    calls: list[list[str]] = []
-    monkeypatch.setattr(publisher, "wake", lambda partner_ids: calls.append(sorted(partner_ids)))
-    return calls
 
 
 def _partner(state: dict[str, Any], **fields: Any) -> Partner:
