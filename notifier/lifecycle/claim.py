@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,33 +77,82 @@ def claim(shares: Mapping[int, int], *, now: datetime, lease_for: timedelta) -> 
     if not keys:
         return []
     token = uuid.uuid4()
-    claimed = NotificationTask.objects.filter(
-        Q(expires_at__isnull=True) | Q(expires_at__gt=now), pk__in=keys, next_attempt_at__lte=now
-    ).update(
-        status=Status.RUNNING,
-        next_attempt_at=None,
-        lease_token=token,
-        lease_expires_at=now + lease_for,
-        attempt_count=F("attempt_count") + 1,
-        updated_at=now,
-    )
-    if not claimed:
+    if not _lease(keys, token, now=now, until=now + lease_for):
         return []
-    # The token says which of them: others were cancelled or expired between the two statements.
-    rows = NotificationTask.objects.filter(pk__in=keys, lease_token=token).values(*_COLUMNS)
-    claims = [_claim(row, token) for row in rows]
+    claims = _leased(keys, token)
     position = {key: index for index, key in enumerate(keys)}
     return sorted(claims, key=lambda claim: position[claim.id])
 
 
-def _claim(row: Mapping[str, Any], token: uuid.UUID) -> Claim:
-    body = row["body"]
-    return Claim(**{**row, "body": None if body is None else bytes(body)}, lease_token=token)
+def _lease(keys: Sequence[int], token: uuid.UUID, *, now: datetime, until: datetime) -> int:
+    """Those that are still due, and have not expired; how many."""
+    moment = connection.ops.adapt_datetimefield_value
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {_table()} SET status = %s, next_attempt_at = NULL, lease_token = %s, "  # noqa: S608 - no text of a caller's
+            "lease_expires_at = %s, attempt_count = attempt_count + 1, updated_at = %s "
+            f"WHERE id IN ({_marks(keys)}) AND next_attempt_at <= %s AND (expires_at IS NULL OR expires_at > %s)",
+            [Status.RUNNING.value, _stored(token), moment(until), moment(now), *keys, moment(now), moment(now)],
+        )
+        return int(cursor.rowcount)
+
+
+def _leased(keys: Sequence[int], token: uuid.UUID) -> list[Claim]:
+    """Those of the keys that have the token: others were cancelled or expired between the statements.
+
+    Rows as the driver gives them, because the model's way to values costs as much as the request itself.
+    """
+    columns = ", ".join(connection.ops.quote_name(name) for name in _COLUMNS)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {columns} FROM {_table()} WHERE id IN ({_marks(keys)}) AND lease_token = %s",  # noqa: S608 - no text of a caller's
+            [*keys, _stored(token)],
+        )
+        return [_claim(row, token) for row in cursor.fetchall()]
+
+
+def _claim(row: Sequence[Any], token: uuid.UUID) -> Claim:
+    (
+        key, task_id, partner, url, method, headers, body, content_type, condition, traceparent,
+        count, before_requeue, excused, most, created_at,
+    ) = row  # fmt: skip
+    operations: Any = connection.ops  # django-stubs knows the base class only
+    return Claim(
+        id=key,
+        task_id=uuid.UUID(task_id),
+        partner_id=partner,
+        target_url=url,
+        http_method=method,
+        headers=json.loads(headers),
+        body=None if body is None else bytes(body),
+        content_type=content_type,
+        success_condition=condition,
+        traceparent=traceparent,
+        attempt_count=count,
+        attempts_before_requeue=before_requeue,
+        attempts_excused=excused,
+        max_attempts=most,
+        created_at=operations.convert_datetimefield_value(created_at, None, connection),
+        lease_token=token,
+    )
+
+
+def _table() -> str:
+    return connection.ops.quote_name(NotificationTask._meta.db_table)
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join(["%s"] * len(values))
+
+
+def _stored(token: uuid.UUID) -> str:
+    """As the column's type has it: with hyphens where that is UUID, else without."""
+    return str(token) if connection.features.has_native_uuid_field else token.hex
 
 
 def _due(shares: Mapping[int, int], now: datetime) -> list[int]:
     """Keys of due tasks, one index range (partner, rank, next_attempt_at) for each partner and rank, no sort."""
-    table, rank = (connection.ops.quote_name(name) for name in (NotificationTask._meta.db_table, "rank"))
+    table, rank = _table(), connection.ops.quote_name("rank")
     ranks = ", ".join(str(number) for number in range(HIGHEST_PRIORITY + 1))
     one = (
         f"SELECT id FROM {table} WHERE partner_id = %s AND {rank} IN ({ranks}) AND next_attempt_at <= %s "  # noqa: S608 - no text of a caller's

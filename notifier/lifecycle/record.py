@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
-from notifier.lifecycle.rowwise import update_rows
+from django.db import connection
+
+from notifier.lifecycle.rowwise import insert_rows, update_rows
 from notifier.models import AttemptStatus, NotificationAttempt, NotificationTask, Status
 from notifier.policy.exchange import FailureKind, Timing
 from notifier.policy.retry import Dead, DeadReason, Decision, RetryAt, Succeeded
@@ -36,6 +39,22 @@ class Result:
     response_body: str = ""
 
 
+class _State(NamedTuple):
+    """Of a task whose result is to be written. The token is text, with or without hyphens as the column's type has it."""
+
+    id: int
+    status: str
+    lease_token: str | None
+    attempt_count: int
+    attempts_excused: int
+    last_attempt_no: int | None
+
+    def held_with(self, token: uuid.UUID) -> bool:
+        if self.status != Status.RUNNING or self.lease_token is None:
+            return False
+        return str(self.lease_token).replace("-", "") == token.hex
+
+
 def record(results: Sequence[Result], *, now: datetime) -> set[int]:
     """Write what came back: tasks moved on where the lease still holds, and every attempt. Returns the keys moved.
 
@@ -48,49 +67,55 @@ def record(results: Sequence[Result], *, now: datetime) -> set[int]:
     by_key = {result.task_key: result for result in results}
     if len(by_key) != len(results):
         raise ValueError("two results for one task in one batch")
-    locked = NotificationTask.objects.filter(pk__in=by_key).order_by("pk").select_for_update()
-    states = {
-        row["id"]: row
-        for row in locked.values("id", "status", "lease_token", "attempt_count", "attempts_excused", "last_attempt_no")
-    }
+    states = _lock(by_key)
     holders: list[Result] = []
     late: list[Result] = []
     for result in results:
         state = states.get(result.task_key)
         if state is None:
             continue  # pruned meanwhile: nothing is left to write to
-        holds = state["status"] == Status.RUNNING and state["lease_token"] == result.lease_token
-        (holders if holds else late).append(result)
+        (holders if state.held_with(result.lease_token) else late).append(result)
     closing = [result for result in late if _closes(result, states[result.task_key])]
     moved = _move(holders, states, now) | _move(closing, states, now)
     _summarise([r for r in late if r.task_key not in moved and _is_newest(r, states[r.task_key])], now)
-    NotificationAttempt.objects.bulk_create([_attempt(result, now) for result in holders])
+    if holders:
+        insert_rows(NotificationAttempt, [_attempt(result, now) for result in holders])
     for result in late:
         _insert_or_complete(result, now)
     return moved
 
 
-def _closes(result: Result, state: Mapping[str, Any]) -> bool:
+def _lock(keys: Iterable[int]) -> dict[int, _State]:
+    """The tasks as they are, locked in the order of their keys. Rows as the driver gives them: this runs for each result."""
+    locked = NotificationTask.objects.filter(pk__in=sorted(keys)).order_by("pk").select_for_update()
+    sql, parameters = locked.values_list(*_State._fields).query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return {row[0]: _State(*row) for row in cursor.fetchall()}
+
+
+def _closes(result: Result, state: _State) -> bool:
     """Whether a late result closes its task: a success, and the task waits unclaimed since this attempt."""
     return (
         isinstance(result.decision, Succeeded)
-        and state["status"] == Status.FAILED
-        and state["attempt_count"] == result.attempt_no
+        and state.status == Status.FAILED
+        and state.attempt_count == result.attempt_no
     )
 
 
-def _is_newest(result: Result, state: Mapping[str, Any]) -> bool:
-    return state["last_attempt_no"] is None or state["last_attempt_no"] <= result.attempt_no
+def _is_newest(result: Result, state: _State) -> bool:
+    return state.last_attempt_no is None or state.last_attempt_no <= result.attempt_no
 
 
-def _move(results: Sequence[Result], states: Mapping[int, Mapping[str, Any]], now: datetime) -> set[int]:
-    if not results:
-        return set()
-    rows = []
+def _move(results: Sequence[Result], states: Mapping[int, _State], now: datetime) -> set[int]:
+    """One statement for each kind of decision: most of what it writes is the same in all of its rows."""
+    alike: defaultdict[Status, list[dict[str, Any]]] = defaultdict(list)
     for result in results:
-        excused = states[result.task_key]["attempts_excused"] + result.excused
-        rows.append(_moved(result, now) | {"attempts_excused": excused} | _summary(result, now))
-    count = update_rows(NotificationTask, rows)
+        moved = _moved(result, now)
+        moved["attempts_excused"] = states[result.task_key].attempts_excused + result.excused
+        moved.update(_summary(result, now))
+        alike[moved["status"]].append(moved)
+    count = sum(update_rows(NotificationTask, rows) for rows in alike.values())
     if count != len(results):  # pragma: no cover - the rows are locked and exist; a broken update_rows would get here
         raise RuntimeError(f"moved {count} locked tasks instead of {len(results)}")
     return {result.task_key for result in results}
@@ -137,7 +162,7 @@ def _message(result: Result) -> str | None:
 def _facts(result: Result) -> dict[str, Any]:
     timing = result.timing
     return {
-        "status": result.attempt_status,
+        "status": result.attempt_status.value,
         "http_status_code": result.http_status_code,
         "error_code": result.error_code,
         "error_message": _message(result),
@@ -152,8 +177,8 @@ def _facts(result: Result) -> dict[str, Any]:
     }
 
 
-def _attempt(result: Result, now: datetime) -> NotificationAttempt:
-    return NotificationAttempt(task_id=result.task_key, attempt_no=result.attempt_no, created_at=now, **_facts(result))
+def _attempt(result: Result, now: datetime) -> dict[str, Any]:
+    return {"task_id": result.task_key, "attempt_no": result.attempt_no, "created_at": now, **_facts(result)}
 
 
 def _insert_or_complete(result: Result, now: datetime) -> None:

@@ -1,37 +1,88 @@
-"""Updating many rows, each to values of its own, in one statement."""
+"""Writing many rows, each with values of its own, in one statement: without model instances, for the hot paths."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from django.db import connection
-from django.db.models import Model
+from django.db.models import Field, Model
+
+Row = Mapping[str, Any]
 
 
-def update_rows(model: type[Model], rows: Sequence[Mapping[str, Any]]) -> int:
+def update_rows(model: type[Model], rows: Sequence[Row]) -> int:
     """Set the named fields of the rows whose primary key is ``id``; every mapping has the same keys. Returns the rows matched.
 
     The rows should be locked by the caller. The new values are a derived table that drives the join, so that the
-    table is reached by primary key only.
+    table is reached by primary key only; a value that is the same in all of them is written once.
     """
-    names = [name for name in rows[0] if name != "id"]
-    fields = [model._meta.get_field(name) for name in names]
+    first = rows[0]
+    own = [name for name in first if name != "id" and any(row[name] != first[name] for row in rows)]
+    same = [name for name in first if name != "id" and name not in own]
+    ready = _converters(model, first)
+    quote = connection.ops.quote_name
+    values, parameters = _derived(rows, own, ready)
+    table, key = quote(model._meta.db_table), quote(str(model._meta.pk.column))
+    constants = [ready[name](first[name]) for name in same]
+    if connection.vendor == "mysql":
+        assignments = [f"t.{quote(name)} = v.{quote(name)}" for name in own] + [f"t.{quote(n)} = %s" for n in same]
+        sql = f"UPDATE ({values}) v STRAIGHT_JOIN {table} t ON t.{key} = v.id SET {', '.join(assignments)}"  # noqa: S608 - names of columns only
+        parameters += constants
+    else:
+        assignments = [f"{quote(name)} = v.{quote(name)}" for name in own] + [f"{quote(n)} = %s" for n in same]
+        sql = f"UPDATE {table} SET {', '.join(assignments)} FROM ({values}) AS v WHERE {table}.{key} = v.id"  # noqa: S608 - names of columns only
+        parameters = constants + parameters
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return int(cursor.rowcount)
+
+
+def insert_rows(model: type[Model], rows: Sequence[Row]) -> None:
+    """Insert the rows, by column name; every mapping has the same keys, and names every column without a default."""
+    first = rows[0]
+    ready = _converters(model, first)
+    quote = connection.ops.quote_name
+    columns, marks = ", ".join(quote(name) for name in first), ", ".join(["%s"] * len(first))
+    converters = list(ready.values())
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES ({marks})",  # noqa: S608 - names of columns only
+            [[convert(value) for convert, value in zip(converters, row.values(), strict=True)] for row in rows],
+        )
+
+
+def _derived(
+    rows: Sequence[Row], names: Sequence[str], ready: Mapping[str, Callable[[Any], Any]]
+) -> tuple[str, list[Any]]:
+    """A SELECT of the rows' keys and these columns, and its parameters."""
     quote = connection.ops.quote_name
     parameters: list[Any] = []
     for row in rows:
         parameters.append(row["id"])
-        parameters += [field.get_db_prep_save(row[name], connection) for name, field in zip(names, fields, strict=True)]  # type: ignore[union-attr]  # concrete columns only
-    first = "SELECT %s AS id, " + ", ".join(f"%s AS {quote(name)}" for name in names)
-    other = "SELECT " + ", ".join(["%s"] * (len(names) + 1))
-    values = " UNION ALL ".join([first] + [other] * (len(rows) - 1))
-    table, key = quote(model._meta.db_table), quote(str(model._meta.pk.column))
-    if connection.vendor == "mysql":
-        assignments = ", ".join(f"t.{quote(name)} = v.{quote(name)}" for name in names)
-        sql = f"UPDATE ({values}) v STRAIGHT_JOIN {table} t ON t.{key} = v.id SET {assignments}"  # noqa: S608 - names of columns only
-    else:
-        assignments = ", ".join(f"{quote(name)} = v.{quote(name)}" for name in names)
-        sql = f"UPDATE {table} SET {assignments} FROM ({values}) AS v WHERE {table}.{key} = v.id"  # noqa: S608 - names of columns only
-    with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        return int(cursor.rowcount)
+        parameters += [ready[name](row[name]) for name in names]
+    head = "SELECT %s AS id" + "".join(f", %s AS {quote(name)}" for name in names)
+    rest = "SELECT " + ", ".join(["%s"] * (len(names) + 1))
+    return " UNION ALL ".join([head] + [rest] * (len(rows) - 1)), parameters
+
+
+def _converters(model: type[Model], names: Row) -> dict[str, Callable[[Any], Any]]:
+    """By column, from a value in Python to what the database takes."""
+    fields = {field.column: field for field in model._meta.concrete_fields}
+    return {name: _plain if name == "id" else _converter(fields[name]) for name in names}
+
+
+def _converter(field: Field[Any, Any]) -> Callable[[Any], Any]:
+    # Asking the field for each value costs more than the rest of the write.
+    match field.get_internal_type():
+        case "DateTimeField":
+            return connection.ops.adapt_datetimefield_value
+        case "UUIDField" | "JSONField":
+            return partial(field.get_db_prep_save, connection=connection)
+        case _:
+            return _plain
+
+
+def _plain(value: Any) -> Any:
+    return value

@@ -94,8 +94,8 @@ def test_a_batch_of_different_decisions_is_written_at_once(django_assert_num_que
     decisions: list[Any] = [param.values[0] for param in DECISIONS]
     results = [_result(claim, decisions[index % 5]) for index, claim in enumerate(claims)]
 
-    # The lock, the update, the attempts.
-    with django_assert_num_queries(3):
+    # The lock, an update for each status, the attempts.
+    with django_assert_num_queries(5):
         moved = lifecycle.record(results, now=NOW)
 
     assert moved == {claim.id for claim in claims}
