@@ -40,7 +40,7 @@ def send(sending: Sending, engine: Engine, *, now: datetime) -> Future[Exchange]
     try:
         refusal = refused(sending)
         if refusal is None:
-            return engine.submit(outgoing(sending, now=now))
+            return engine.submit(outgoing(sending, now=now), sender=sending.partner.partner_id)
         future.set_result(Exchange(failure=FailureKind.ADDRESS_BLOCKED, failure_detail=refusal, maybe_sent=False))
     except Exception as error:  # noqa: BLE001 - one row's request cannot be built: its own failure, not the batch's
         future.set_exception(error)

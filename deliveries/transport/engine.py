@@ -13,7 +13,6 @@ import re
 import selectors
 import threading
 import time
-from collections import deque
 from concurrent.futures import Future
 
 import pycurl
@@ -21,6 +20,7 @@ import pycurl
 from deliveries.transport.guard import Guard
 from deliveries.transport.kept import Kept
 from deliveries.transport.names import Addresses, LookUp, Names, look_up
+from deliveries.transport.queue import FairQueue
 from deliveries.transport.request import Outgoing, Unsendable
 from deliveries.transport.transfer import Transfer, exchange_of, milliseconds
 from notifier.policy.exchange import Exchange, FailureKind, Timing
@@ -32,6 +32,9 @@ CONNECTION_MAX_AGE_SECONDS = 60
 # Nor after this long unused: servers drop idle connections (gunicorn after 2 s, Node and Apache after 5), and a request
 # that crosses the close on its way is a failed attempt. It also bounds how many connections stay open.
 CONNECTION_MAX_IDLE_SECONDS = 1
+# So many are begun before the sockets' next turn. A partner that answers at once would have hundreds of answers waiting here,
+# and another's behind them.
+BEGIN_AT_ONCE = 16
 # libcurl and pycurl add these by themselves; an empty value takes them out unless the request has them.
 _UNWANTED = ("Expect", "Content-Type", "User-Agent")
 # What follows the authority is sent as it is: libcurl would take out /../ and write %7e as %7E.
@@ -53,7 +56,7 @@ class Engine:
     def __init__(self, *, ca_file: str, read_bytes: int, look_up: LookUp = look_up) -> None:
         self._ca_file = ca_file
         self._read_bytes = read_bytes
-        self._submitted: deque[Transfer] = deque()
+        self._submitted: FairQueue[Transfer] = FairQueue()
         self._idle: list[pycurl.Curl] = []
         self._running: dict[pycurl.Curl, Transfer] = {}
         self._kept = Kept()
@@ -75,14 +78,16 @@ class Engine:
     def start(self) -> None:
         self.thread.start()
 
-    def submit(self, outgoing: Outgoing) -> Future[Exchange]:
+    def submit(self, outgoing: Outgoing, *, sender: str = "") -> Future[Exchange]:
         """Send the request; the future's callbacks run in the engine's thread and must not block.
+
+        Requests of several senders are begun in turns.
 
         The future holds an Exchange, or the exception where the request could not even be built. Of a stopped engine it
         stays open.
         """
         transfer = Transfer(outgoing, self._read_bytes)
-        self._submitted.append(transfer)
+        self._submitted.put(sender, transfer)
         self._wake()
         return transfer.future
 
@@ -120,17 +125,19 @@ class Engine:
             os.close(self._wake_writer)
 
     def _turn(self) -> None:
-        timers = [at for at in (self._timer_at, self._names.next_deadline()) if at is not None]
-        timeout = max(0.0, min(timers) - time.monotonic()) if timers else None
-        for key, events in self._selector.select(timeout):
+        """What came back first, then a few new ones: of those on their way never more are answered than one turn can serve."""
+        for key, events in self._selector.select(self._patience()):
             if key.fd == self._wake_reader:
                 os.read(self._wake_reader, 65_536)
                 continue
             action = pycurl.CSELECT_IN if events & selectors.EVENT_READ else 0
             action |= pycurl.CSELECT_OUT if events & selectors.EVENT_WRITE else 0
             self._multi.socket_action(key.fd, action)
-        while self._submitted:
-            self._begin(self._submitted.popleft())
+        for _ in range(BEGIN_AT_ONCE):
+            transfer = self._submitted.get()
+            if transfer is None:
+                break
+            self._begin(transfer)
         for transfer, addresses in self._names.answered():
             self._looked_up(transfer, addresses)
         for transfer in self._names.late():
@@ -139,6 +146,13 @@ class Engine:
             self._timer_at = None
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         self._collect()
+
+    def _patience(self) -> float | None:
+        """How long nothing need be done unless a socket has news, in seconds; None: for ever."""
+        if self._submitted:
+            return 0.0
+        timers = [at for at in (self._timer_at, self._names.next_deadline()) if at is not None]
+        return max(0.0, min(timers) - time.monotonic()) if timers else None
 
     def _watch(self, what: int, fd: int, multi: pycurl.CurlMulti, data: object) -> None:
         """libcurl's SOCKETFUNCTION: which of its sockets to watch for what."""
