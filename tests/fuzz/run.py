@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,36 @@ from tests.support.ledger import REPOSITORY
 from tests.support.system import FullSystem
 
 PARTNERS = ("acme", "globex")
-TARGETS = ("https://hooks.example.com/in", "https://hooks.example.com:8443/a/b?c=d")
+TARGETS = ("https://hooks.example.com/in", "https://hooks.example.com:8443/a/b?c=d", "https://other.example/")
 # Its rule is that whatever fits the schema is accepted. A schema cannot say what CEL is, which header names are refused, or that
 # two fields exclude each other.
 LEFT_OUT = "positive_data_acceptance"
 
 
 def prepare(system: FullSystem) -> Path:
-    """Partners, the web process, and the document narrowed so that what is valid is also accepted: partners that exist."""
+    """Partners, the web process, and the document narrowed so that what fits it is also accepted, most of it: partners that exist, conditions that are CEL."""
     system.apply_partners(**{name: {"allow_hosts": ["hooks.example.com:*"]} for name in PARTNERS})
     system.start_web()
     document: dict[str, Any] = yaml.safe_load(system.client.request("GET", "/v1/schema").body)
     properties = document["components"]["schemas"]["NotifyRequest"]["properties"]
-    properties["partner_id"] = {"type": "string", "enum": list(PARTNERS)}
-    properties["target_url"] = {"type": "string", "enum": list(TARGETS)}
+    ahead = datetime.now(UTC) + timedelta(hours=1)  # noqa: TID251 - a time to be sent, no time of the database's
+    narrowed_to = {
+        "partner_id": PARTNERS,
+        "target_url": TARGETS,
+        "success_condition": ("status == 200", "json.ok == true"),
+        "deliver_at": (ahead.isoformat(),),
+        "expires_at": ((ahead + timedelta(days=2)).isoformat(),),
+    }
+    for name, values in narrowed_to.items():
+        properties[name] = {"type": "string", "enum": list(values)}
+    text = {"type": "string", "pattern": "^[a-z]{1,20}$"}
+    properties["headers"] = {
+        "type": "object",
+        "properties": {"X-A": text, "Authorization": text},
+        "additionalProperties": False,
+    }
+    # One body at most, which this schema cannot say.
+    del properties["body_text"], properties["body_base64"]
     for path, methods in document["paths"].items():
         for operation in methods.values():
             for parameter in operation.get("parameters", []):
@@ -57,6 +74,7 @@ def fuzz(system: FullSystem, narrowed: Path, *, examples: int, seed: int) -> sub
 
 def answered(system: FullSystem) -> Counter[str]:
     """How many answers of each status the web process gave, by its own count."""
+    system.client.close()  # idle for as long as the run took, it may have been closed at the other end
     text = system.client.request("GET", "/metrics").body
     found = re.findall(r'(?m)^django_http_responses_total_by_status_total\{status="(\d+)"\} (\S+)', text)
     return Counter({status: int(float(count)) for status, count in found})
