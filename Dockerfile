@@ -8,9 +8,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/venv
 WORKDIR /build
-COPY constraints.txt requirements.txt ./
-COPY requirements/mysql.txt requirements/
-RUN /opt/venv/bin/pip install --no-cache-dir -c constraints.txt -r requirements.txt -r requirements/mysql.txt
+COPY requirements/run.lock requirements/mysql.lock requirements/
+RUN /opt/venv/bin/pip install --no-cache-dir --require-hashes -r requirements/run.lock -r requirements/mysql.lock
 
 FROM python:3.11-slim-bookworm
 RUN apt-get update \

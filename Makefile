@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 VENV ?= .venv
 export VENV
 
-.PHONY: help run manage test chaos check bench clean
+.PHONY: help run manage test chaos fuzz audit check bench clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,13 @@ test: ## Run the whole suite on private MariaDB and Valkey servers
 MINUTES ?= 5
 chaos: ## Break real processes for a while and prove that nothing is lost (MINUTES=30 SEED=7; docs/reliability.md)
 	@exec scripts/chaos.sh --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+EXAMPLES ?= 200
+fuzz: ## Thousands of generated requests, each answer held to the OpenAPI document (EXAMPLES=200 SEED=1)
+	@exec scripts/fuzz.sh --examples $(EXAMPLES) $(if $(SEED),--seed $(SEED))
+
+audit: ## Look the pinned versions up in the advisory database (docs/operations.md says what it needs)
+	@exec scripts/audit.sh
 
 check: ## Format, lint, types, import contracts, migrations, deployment checks
 	@exec scripts/check.sh

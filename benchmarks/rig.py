@@ -56,7 +56,9 @@ def rig(**settings: Any) -> Iterator[Rig]:
         mariadb = MariaDB(folder, *SERVER)
         mariadb.start()
         stack.callback(mariadb.stop)
-        system = FullSystem(folder, mariadb.url("notifier"), **settings)
+        system = FullSystem(
+            folder, mariadb.url("notifier"), **{"NOTIFIER_ACCEPT_RATE_PER_SECOND": 1_000_000, **settings}
+        )
         stack.callback(system.stop)
         yield Rig(folder, mariadb, system)
 

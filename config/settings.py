@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ SECRET_KEY = env.required(
 )
 ALLOWED_HOSTS = env.names_list("NOTIFIER_ALLOWED_HOSTS", default=("localhost", "127.0.0.1", "[::1]"))
 CSRF_TRUSTED_ORIGINS = env.names_list("NOTIFIER_TRUSTED_ORIGINS")
+# How many proxies in front of web write X-Forwarded-For: whose word is taken for where a request comes from.
+NOTIFIER_PROXIES = env.integer("NOTIFIER_PROXIES", 0, minimum=0, maximum=10)
+NOTIFIER_LOGIN_ATTEMPTS = env.integer("NOTIFIER_LOGIN_ATTEMPTS", 5, minimum=1, maximum=100)
+NOTIFIER_LOGIN_PAUSE_SECONDS = env.integer("NOTIFIER_LOGIN_PAUSE_SECONDS", 900, minimum=1, maximum=86_400)
 
 # --- Database: the truth ------------------------------------------------------------------------------------------
 _database: dict[str, Any] = env.database("DATABASE_URL", default=f"sqlite:///{NOTIFIER_DATA_DIR}/notifier.sqlite3")
@@ -68,6 +73,8 @@ NOTIFIER_QUEUE = env.text("NOTIFIER_QUEUE", "notifier")
 
 # --- Accepting ----------------------------------------------------------------------------------------------------
 NOTIFIER_MAX_BODY_BYTES = env.integer("NOTIFIER_MAX_BODY_BYTES", 256 * 1024, minimum=1024, maximum=16 * 1024 * 1024)
+# What one API key may hand over, where the key itself has no rate of its own.
+NOTIFIER_ACCEPT_RATE_PER_SECOND = env.integer("NOTIFIER_ACCEPT_RATE_PER_SECOND", 1000, minimum=1, maximum=1_000_000)
 # Fernet keys for sealed header values: the first encrypts, all decrypt. Empty: a key derived from NOTIFIER_SECRET_KEY.
 NOTIFIER_SEALING_KEYS = env.fernet_keys("NOTIFIER_SEALING_KEYS")
 NOTIFIER_SENSITIVE_HEADERS = env.names_list("NOTIFIER_SENSITIVE_HEADERS")
@@ -100,20 +107,25 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "axes",
+    "csp",
     "notifier",
     "deliveries",
 ]
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
-    "notifier.api.middleware.ProblemMiddleware",
+    # Before whatever may answer by itself: their headers are on every answer.
+    "csp.middleware.CSPMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "notifier.api.middleware.ProblemMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
@@ -136,6 +148,20 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+# The admin's login: so many failures of one name from one address, and that pair waits. Not the name alone, or anybody
+# could lock an operator out.
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_FAILURE_LIMIT = NOTIFIER_LOGIN_ATTEMPTS
+AXES_COOLOFF_TIME = timedelta(seconds=NOTIFIER_LOGIN_PAUSE_SECONDS)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "notifier.client_address.client_address"
+AXES_HTTP_RESPONSE_CODE = 429
+AXES_LOCKOUT_CALLABLE = "notifier.admin.login.locked_out"
+AXES_RESET_ON_SUCCESS = True
+AXES_ENABLE_ADMIN = False
+AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
+
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
@@ -149,6 +175,26 @@ NOTIFIER_TLS = env.boolean("NOTIFIER_TLS", default=not NOTIFIER_EMBEDDED)
 SESSION_COOKIE_SECURE = NOTIFIER_TLS
 CSRF_COOKIE_SECURE = NOTIFIER_TLS
 SECURE_SSL_REDIRECT = False
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+# Everything that a page loads is our own; a page that needs more says so itself.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
 SECURE_HSTS_SECONDS = 31_536_000 if NOTIFIER_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = NOTIFIER_TLS
 SECURE_HSTS_PRELOAD = NOTIFIER_TLS
@@ -194,6 +240,8 @@ LOGGING = {
         "deliveries": {"level": NOTIFIER_LOG_LEVEL},
         # A 4xx is the caller's business and is answered; it is no line in our log.
         "django.request": {"level": "ERROR"},
+        # It would name who failed to log in, for every try.
+        "axes": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
     },
 }

@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from notifier.api import health
 from notifier.metrics import metrics
@@ -15,7 +15,7 @@ urlpatterns = [
     path("metrics", metrics),
     path("v1/", include("notifier.api.urls")),
     path("v1/schema", SpectacularAPIView.as_view(), name="schema"),
-    path("v1/docs", SpectacularSwaggerView.as_view(url_name="schema")),
+    path("v1/docs", SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="notifier/docs.html")),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
 ]

@@ -44,6 +44,14 @@ def visible_tasks(key: ApiKey) -> QuerySet[NotificationTask]:
     return tasks.filter(partner__partner_id__in=key.partners) if key.partners else tasks
 
 
+def made_by(task: NotificationTask, key: ApiKey) -> bool:
+    """Whether this key made the task, or one that it was rotated from, or to."""
+    if task.created_by_id == key.pk:
+        return True
+    maker = ApiKey.objects.filter(pk=task.created_by_id).first() if task.created_by_id is not None else None
+    return maker is not None and maker.lineage == key.lineage
+
+
 def find_task(key: ApiKey, task_id: uuid.UUID) -> NotificationTask | None:
     return visible_tasks(key).filter(task_id=task_id).first()
 

@@ -14,8 +14,8 @@ PYTHON=${PYTHON:-python3}
 python="$VENV/bin/python"
 # There while pip works: an environment that has it was left half-made.
 unfinished="$VENV/.unfinished"
-pip_options=(--quiet --disable-pip-version-check --no-input)
-[ ! -f constraints.txt ] || pip_options+=(-c constraints.txt)
+# The locks have every version, direct or not, with its hashes: what was changed on its way is refused.
+pip_options=(--quiet --disable-pip-version-check --no-input --require-hashes)
 
 say() { printf '%s\n' "$*" >&2; }
 give_up() { say "$*"; exit 1; }
@@ -27,7 +27,7 @@ exec 9<requirements.txt
 if command -v flock >/dev/null; then flock 9; fi
 
 shopt -s nullglob
-wanted=$(cat requirements.txt requirements/*.txt constraints*.txt scripts/setup_venv.sh | cksum)
+wanted=$(cat requirements.txt requirements/*.txt requirements/*.lock constraints.txt scripts/setup_venv.sh | cksum)
 up_to_date() { [ "$(cat "$VENV/.stamp-$1" 2>/dev/null)" = "$wanted" ]; }
 
 works() { "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
@@ -74,16 +74,16 @@ failed="pip could not install the requirements; what it says is above."
 mysql_failed="mysqlclient cannot be built; run 'sudo apt-get install gcc pkg-config libmariadb-dev python3-dev' first."
 case "$kind" in
     run)
-        install -r requirements.txt || { rm -f "$unfinished"; give_up "$failed"; }
-        install -r requirements/mysql.txt >/dev/null 2>&1 ||
+        install -r requirements/run.lock || { rm -f "$unfinished"; give_up "$failed"; }
+        install -r requirements/mysql.lock >/dev/null 2>&1 ||
             say "mysqlclient cannot be built here, so the embedded run goes without MySQL (it does not need it)."
         ;;
     dev)
-        install -r requirements/dev.txt || { rm -f "$unfinished"; give_up "$failed"; }
+        install -r requirements/dev.lock || { rm -f "$unfinished"; give_up "$failed"; }
         if ! "$python" -c 'import MySQLdb' 2>/dev/null; then
             scripts/apt_install.sh gcc pkg-config libmariadb-dev python3-dev || true  # other systems may have them all the same
         fi
-        install -r requirements/mysql.txt || { rm -f "$unfinished"; give_up "$mysql_failed"; }
+        install -r requirements/mysql.lock || { rm -f "$unfinished"; give_up "$mysql_failed"; }
         ;;
 esac
 printf '%s' "$wanted" >"$VENV/.stamp-$kind"

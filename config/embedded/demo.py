@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from config.embedded.environment import ADMIN_NAME, PARTNER_ID
-from notifier import api_keys, partners
+from notifier import api_keys, audit, partners
 from notifier.models import ApiKey, Partner, Scope
 
 KEY_NAME = "demo key of make run"
@@ -43,6 +43,7 @@ def _partner() -> None:
     )
     partners.validate(partner)
     partner.save()
+    audit.record_partner(audit.by_command(), partner, None)
 
 
 def _key(plain: str) -> None:
@@ -52,6 +53,7 @@ def _key(plain: str) -> None:
         revoked = existing.revoked_at is not None and existing.prefix == plain[: api_keys.PREFIX_LENGTH]
         if revoked or api_keys.find(plain) == existing:
             return
+        audit.record(audit.by_command(), "key.delete", object_kind="key", object_id=existing.prefix)
         existing.delete()
     api_keys.create(name=KEY_NAME, scopes=Scope.values, plain=plain)
 

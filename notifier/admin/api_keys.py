@@ -15,8 +15,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from notifier import api_keys, clock
-from notifier.admin import audit, show
+from notifier.admin import history, show
 from notifier.admin.fields import Lines, as_sentences
+from notifier.audit import by_user
 from notifier.models import ApiKey, Scope
 
 
@@ -32,11 +33,20 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs' gener
     )
     partners = Lines(help_text="The ids of the only partners that the key may be used for, one a line. Empty: all.")
 
+    class Meta:
+        help_texts = {
+            "rate_per_second": "The most notifications that it may hand over in a second. Empty: what the installation's setting says.",
+            "expires_at": "In UTC. From then on the key is refused. Empty: never.",
+        }
+
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or self.cleaned_data
         if not self.errors:
             try:
-                api_keys.validate(name=given["name"], scopes=given["scopes"], partners=given["partners"])
+                # An expiry that has passed may stay: the key has ended, and its name can be mended all the same.
+                kept = "expires_at" not in self.changed_data
+                wanted = {name: given[name] for name in api_keys.CHANGEABLE}
+                api_keys.validate(**wanted | ({"expires_at": None} if kept else {}))
             except ValidationError as error:
                 for field, sentences in error.message_dict.items():
                     self.add_error(field, as_sentences(sentences))
@@ -59,7 +69,16 @@ class RevokedFilter(admin.SimpleListFilter):
 @admin.register(ApiKey)
 class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
     form = ApiKeyForm
-    list_display = ("name_shown", "prefix", "scopes_shown", "partners_shown", "created", "last_used", "revoked")
+    list_display = (
+        "name_shown",
+        "prefix",
+        "scopes_shown",
+        "partners_shown",
+        "created",
+        "last_used",
+        "expires",
+        "revoked",
+    )
     list_filter = (RevokedFilter,)
     search_fields = ("name", "prefix")
     search_help_text = "A part of the name, or of the key's first characters."
@@ -67,7 +86,17 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gen
     list_per_page = 100
     show_facets = admin.ShowFacets.NEVER
     actions = ("revoke",)
-    fields = ("name", "scopes", "partners", "prefix", "created", "last_used", "revoked")
+    fields = (
+        "name",
+        "scopes",
+        "partners",
+        "rate_per_second",
+        "expires_at",
+        "prefix",
+        "created",
+        "last_used",
+        "revoked",
+    )
     readonly_fields = ("prefix", "created", "last_used", "revoked")
 
     class Media:
@@ -82,25 +111,26 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gen
         return lookup == RevokedFilter.parameter_name
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
-        return self.fields[:3] if obj is None else self.fields
+        return self.fields[:5] if obj is None else self.fields
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         """Make the key and show it, this once; or save what was changed, and only that: it may be revoked meanwhile."""
+        given = {name: form.cleaned_data[name] for name in api_keys.CHANGEABLE}
         if change:
             if form.changed_data:
-                obj.save(update_fields=form.changed_data)
+                api_keys.change(obj, by=by_user(request), **{name: given[name] for name in form.changed_data})
             return
-        made, plain = api_keys.create(name=obj.name, scopes=obj.scopes, partners=obj.partners)
+        made, plain = api_keys.create(by=by_user(request), **given)
         obj.pk, obj.prefix = made.pk, made.prefix
         text = 'The key of {} is <code class="ntf-key">{}</code> Copy it now: it cannot be shown again.'
         self.message_user(request, format_html(text, obj.name, plain), messages.WARNING)
 
     @admin.action(description="Revoke: refuse the key from now on", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        now = clock.now()
-        revoked = [key for key in queryset.order_by("pk") if api_keys.revoke(key, now=now)]
+        now, by = clock.now(), by_user(request)
+        revoked = [key for key in queryset.order_by("pk") if api_keys.revoke(key, now=now, by=by)]
         kept = len(set(request.POST.getlist(ACTION_CHECKBOX_NAME))) - len(revoked)
-        audit.log(request, revoked, "Revoked.")
+        history.log(request, revoked, "Revoked.")
         if revoked:
             self.message_user(request, f"{_keys(len(revoked))} revoked.", messages.SUCCESS)
         if kept:
@@ -125,6 +155,10 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gen
     @admin.display(description="last used (UTC)", ordering="last_used_at")
     def last_used(self, key: ApiKey) -> str:
         return show.moment(key.last_used_at)
+
+    @admin.display(description="expires (UTC)", ordering="expires_at")
+    def expires(self, key: ApiKey) -> str:
+        return show.moment(key.expires_at)
 
     @admin.display(description="revoked (UTC)", ordering="revoked_at")
     def revoked(self, key: ApiKey) -> str:

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from notifier import clock, partners, sealing
+from notifier import audit, clock, partners, sealing
 from notifier.admin import show
 from notifier.admin.fields import HeaderLines, Lines, Numbers, as_sentences
 from notifier.admin.partner_actions import PartnerOperations
@@ -161,10 +161,18 @@ class PartnerAdmin(PartnerOperations):
 
     def save_model(self, request: HttpRequest, obj: Partner, form: Any, change: bool) -> None:
         """Save what was changed, and only that: the API may pause the partner at the same time."""
+        old = Partner.objects.select_for_update().get(pk=obj.pk) if change else None
         if not change:
             obj.save(force_insert=True)
         elif form.changed_data:
             obj.save(update_fields=[*form.changed_data, "updated_at"])
+        audit.record_partner(audit.by_user(request), obj, old)
+
+    def delete_model(self, request: HttpRequest, obj: Partner) -> None:
+        """In the transaction of Django's own view."""
+        by, before = audit.by_user(request), audit.partner_state(obj)
+        audit.record(by, "partner.delete", object_kind="partner", object_id=obj.partner_id, before=before)
+        obj.delete()
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

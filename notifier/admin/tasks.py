@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -16,12 +15,12 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from notifier import clock, lifecycle, sealing, selectors
-from notifier.admin import audit, show
+from notifier import operating, sealing, selectors
+from notifier.admin import history, show
 from notifier.admin.attempts import AttemptInline
 from notifier.admin.change_list import NewestFirst
+from notifier.audit import by_user
 from notifier.models import ApiKey, NotificationTask, Partner
-from notifier.transactions import atomically
 from notifier.wake import publisher
 
 PAGE_SIZE = 100
@@ -154,13 +153,13 @@ class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gener
 
     @admin.action(description="Requeue: due now, with a fresh budget of attempts", permissions=["operate"])
     def requeue(self, request: HttpRequest, queryset: QuerySet[NotificationTask]) -> None:
-        moved = self._each(request, queryset, "requeued", "failed or dead", lifecycle.requeue)
+        moved = self._each(request, queryset, "requeued", "failed or dead", operating.requeue)
         if moved:
             publisher.wake({task.partner.partner_id for task in moved})
 
     @admin.action(description="Cancel: no further attempt", permissions=["operate"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[NotificationTask]) -> None:
-        self._each(request, queryset, "cancelled", "pending, failed or running", lifecycle.cancel)
+        self._each(request, queryset, "cancelled", "pending, failed or running", operating.cancel)
 
     def _each(
         self,
@@ -168,15 +167,15 @@ class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gener
         queryset: QuerySet[NotificationTask],
         done: str,
         legal: str,
-        transition: Callable[..., bool],
+        act: Callable[..., bool],
     ) -> list[NotificationTask]:
-        """Try the transition on each task, log who did it, and say how many moved and how many did not."""
-        now = clock.now()
+        """Try the act on each task, log who did it, and say how many moved and how many did not."""
+        by = by_user(request)
         tasks = queryset.order_by("pk").prefetch_related("partner")
-        moved = [task for task in tasks if atomically(partial(transition, task, now=now))]
+        moved = [task for task in tasks if act(task, by=by)]
         # Counted against what was ticked: a task may have left the filter, or the state, since the page was shown.
         kept = len(set(request.POST.getlist(ACTION_CHECKBOX_NAME))) - len(moved)
-        audit.log(request, moved, f"{done.capitalize()}.")
+        history.log(request, moved, f"{done.capitalize()}.")
         if moved:
             self.message_user(request, f"{_tasks(len(moved))} {done}.", messages.SUCCESS)
         if kept:

@@ -12,9 +12,13 @@ from django.http import HttpRequest, HttpResponse
 
 from notifier.api.errors import Problem, database_unavailable, for_people, refusal
 from notifier.availability import database
+from notifier.client_address import REQUEST_ID
 
 # More than any length has; beyond 4,300 digits Python refuses to read a number.
 LENGTH_DIGITS = 18
+# Of a request's head: what no caller needs and a parser would have to carry.
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 32 * 1024
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
@@ -25,6 +29,7 @@ class ProblemMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
+        request.META[REQUEST_ID] = request_id
         problem = self._unreadable(request)
         if problem is None and (request.path.startswith("/v1/") or for_people(request)) and database.away():
             problem = database_unavailable()
@@ -48,4 +53,10 @@ class ProblemMiddleware:
             return Problem(
                 413, "payload_too_large", f"The body is {length[:LENGTH_DIGITS]} bytes; at most {limit} are accepted."
             )
+        head = [len(name) + len(value) for name, value in request.META.items() if name.startswith("HTTP_")]
+        if len(head) > MAX_HEADERS or sum(head) > MAX_HEADER_BYTES:
+            return Problem(
+                431, "headers_too_large",
+                f"At most {MAX_HEADERS} headers, {MAX_HEADER_BYTES} bytes together, are accepted.",
+            )  # fmt: skip
         return None

@@ -16,6 +16,8 @@ from rest_framework.request import Request
 from notifier.api.errors import Problem, detail
 
 MAX_DEPTH = 64
+# Brackets, and strings, in which brackets do not count. One that is not ended swallows the rest: it is no JSON anyway.
+_BRACKETS = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([^";\s]*)')
 
 
@@ -41,6 +43,8 @@ def loads(raw: bytes) -> Any:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _malformed(f"it is not UTF-8 (byte {error.start})") from None
+    if _depth(text) > MAX_DEPTH:
+        raise _too_deep()
     try:
         value = simplejson.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, use_decimal=True)
     except _DuplicateError as error:
@@ -54,6 +58,20 @@ def loads(raw: bytes) -> Any:
         raise _malformed("it has a number that is too long, or whose exponent is too large") from None
     _check(value)
     return value
+
+
+def _depth(text: str) -> int:
+    """How deep it is nested, without parsing it. Text with few brackets cannot be too deep, and is not looked at."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return 0
+    depth = deepest = 0
+    for token in _BRACKETS.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif token[0] in "]}":
+            depth -= 1
+    return deepest
 
 
 def _check(value: Any) -> None:

@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from notifier import clock, operating, selectors
+from notifier import audit, clock, operating, selectors
 from notifier.api import partner_schema, schema
 from notifier.api.auth import KeyRequest, Scopes, require_partner
 from notifier.api.errors import Problem
@@ -88,7 +88,7 @@ class OperationView(APIView):
         """``refusal`` is raised where the partner stands so already; without one that is as good."""
         StrictSerializer(data=request.data).is_valid(raise_exception=True)
         partner = _partner(request, partner_id)
-        if operating.operate(operation, partner):
+        if operating.operate(operation, partner, by=audit.by_key(request, request.auth)):
             logger.info("partner %s: %s by API key %s", partner_id, operation.name, request.auth.prefix)
         elif refusal is not None:
             raise refusal

@@ -9,15 +9,14 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from notifier import clock, intake, lifecycle, selectors
-from notifier.api import representation, schema
+from notifier import audit, intake, operating, selectors
+from notifier.api import representation, schema, throttle
 from notifier.api.auth import KeyRequest, Scopes, require_partner
 from notifier.api.errors import Problem, detail
 from notifier.api.list_query import task_filter
 from notifier.api.pagination import NewestFirst
 from notifier.api.serializers import NotifySerializer, StrictSerializer, notification
 from notifier.models import NotificationTask, Scope
-from notifier.transactions import atomically
 from notifier.wake import publisher
 
 
@@ -42,12 +41,13 @@ class NotifyView(APIView):
         responses={
             202: schema.Accepted,
             200: schema.Accepted,
-            **schema.problems(400, 401, 403, 411, 413, 415, 422, 503),
+            **schema.problems(400, 401, 403, 411, 413, 415, 422, 429, 431, 503),
         },
         operation_id="notify",
     )
     def post(self, request: KeyRequest) -> Response:
         """Accept a notification. 202 means that it is on disk."""
+        throttle.admit(request.auth)
         wanted = notification(
             cast("dict[str, Any]", request.data),  # the parser takes nothing but objects
             key_header=request.headers.get("Idempotency-Key"),
@@ -134,11 +134,11 @@ class CancelView(APIView):
         """Stop a task that has not finished; an attempt in flight is still recorded."""
         StrictSerializer(data=request.data).is_valid(raise_exception=True)
         task = _task(request, task_id)
-        if Scope.OPERATE not in request.auth.scopes and task.created_by_id != request.auth.pk:
+        if Scope.OPERATE not in request.auth.scopes and not selectors.made_by(task, request.auth):
             raise Problem(
                 403, "not_own_task", "Only the key that made the task, or one with notify:operate, may cancel it."
             )
-        if not atomically(lambda: lifecycle.cancel(task, now=clock.now())):
+        if not operating.cancel(task, by=audit.by_key(request, request.auth)):
             raise Problem(409, "already_finished", f"Task {task_id} was finished already; nothing was changed.")
         return Response(representation.task_document(_task(request, task_id)))
 
@@ -155,7 +155,7 @@ class RequeueView(APIView):
         """Make a dead or failed task due now, with a fresh budget of attempts."""
         StrictSerializer(data=request.data).is_valid(raise_exception=True)
         task = _task(request, task_id)
-        if not atomically(lambda: lifecycle.requeue(task, now=clock.now())):
+        if not operating.requeue(task, by=audit.by_key(request, request.auth)):
             raise Problem(
                 409, "not_requeueable", f"Task {task_id} is {task.status}; only dead and failed ones can be requeued."
             )

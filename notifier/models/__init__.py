@@ -1,7 +1,8 @@
 """The tables, one noun a file."""
 
-from notifier.models.api_key import ApiKey, Scope
+from notifier.models.api_key import ApiKey, KeyAllowance, Scope
 from notifier.models.attempt import AttemptStatus, NotificationAttempt
+from notifier.models.audit import AuditEntry
 from notifier.models.label import NotificationLabel
 from notifier.models.partner import Partner, PartnerState
 from notifier.models.sweep import SweepState
@@ -10,6 +11,8 @@ from notifier.models.task import NotificationTask, Status
 __all__ = [
     "ApiKey",
     "AttemptStatus",
+    "AuditEntry",
+    "KeyAllowance",
     "NotificationAttempt",
     "NotificationLabel",
     "NotificationTask",

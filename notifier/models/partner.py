@@ -66,6 +66,8 @@ class Partner(models.Model):
 
     class Meta:
         ordering = ("partner_id",)
+        # Pause, resume, circuit, hold: for operators, who may not change the configuration.
+        permissions = (("operate_partner", "Can operate partner"),)
         constraints = (
             models.CheckConstraint(
                 name="partner_timeouts_sane",

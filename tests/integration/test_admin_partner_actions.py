@@ -174,8 +174,8 @@ def test_who_may_only_look_gets_no_button_and_no_action(woken: list[list[str]]) 
     assert (_states(), LogEntry.objects.count(), woken) == (before, 0, [])
 
 
-def test_who_may_change_partners_may_operate_them() -> None:
-    client = staff("view_partner", "change_partner")
+def test_who_may_operate_partners_needs_no_leave_to_change_them() -> None:
+    client = staff("view_partner", "operate_partner")
     partner = _partner({})
 
     assert _act(client, "pause", [partner]) == ["1 partner was paused."]

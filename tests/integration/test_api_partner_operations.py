@@ -10,6 +10,7 @@ from django.db import connection
 
 from notifier import clock, lifecycle, operating, partner_flow
 from notifier.api.renderers import timestamp
+from notifier.audit import by_command
 from notifier.models import Partner, PartnerState, Status
 from notifier.policy import flow
 from notifier.policy.circuit import State
@@ -316,7 +317,7 @@ def test_a_pause_stops_the_next_claim_and_leaves_what_is_in_flight() -> None:
         make_task(partner)
 
     assert _claimable(partner) == 1
-    assert operating.operate(operating.PAUSE, partner)
+    assert operating.operate(operating.PAUSE, partner, by=by_command())
 
     assert _claimable(partner) == 0
     assert partner.tasks.filter(status=Status.RUNNING).count() == 1

@@ -56,7 +56,7 @@ def test_the_operations_and_their_answers() -> None:
     read = ["200", "401", "403", "404", "503"]
     action = ["200", "400", "401", "403", "404", "409", "503"]
     assert operations == {
-        "notify": ["200", "202", "400", "401", "403", "411", "413", "415", "422", "503"],
+        "notify": ["200", "202", "400", "401", "403", "411", "413", "415", "422", "429", "431", "503"],
         "list_notifications": ["200", "400", "401", "403", "503"],
         "read_notification": read,
         "read_attempts": read,
@@ -262,6 +262,6 @@ def test_the_page_that_shows_it() -> None:
     assert answer.status_code == 200
     assert answer["Content-Type"] == "text/html; charset=utf-8"
     page = answer.content.decode()
-    assert "/v1/schema" in page
+    assert "/v1/schema" in anyone().get(re.findall(r'src="(/v1/docs\?[^"]+)"', page)[0]).content.decode()
     # Everything it loads is our own: a machine without the internet shows it too.
     assert not re.findall(r"(?:src|href)=\"https?://", page)

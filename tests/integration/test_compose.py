@@ -313,8 +313,9 @@ def test_what_the_image_does_not_need_stays_out_of_the_build(path: str) -> None:
 def test_requirement_files_are_copied_before_they_are_installed(dockerfile: Instructions) -> None:
     (install,) = (rest for word, rest in dockerfile if word == "RUN" and "pip install" in rest)
 
-    named = {part for part in shlex.split(install) if part.endswith(".txt")}
-    assert named == {"constraints.txt", "requirements.txt", "requirements/mysql.txt"}
+    named = {part for part in shlex.split(install) if part.endswith((".txt", ".lock"))}
+    assert named == {"requirements/run.lock", "requirements/mysql.lock"}
+    assert "--require-hashes" in shlex.split(install)
     assert named <= {source for source, _ in copies(dockerfile)}
 
 

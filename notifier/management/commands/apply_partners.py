@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, IntegrityError
 
-from notifier import partner_file
+from notifier import audit, partner_file
 from notifier.models import Partner
 from notifier.partner_file import Change, FileRefused
 from notifier.transactions import atomically
@@ -26,6 +27,8 @@ class Plan:
     added: list[Partner] = field(default_factory=list)
     changed: list[tuple[Partner, list[Change]]] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    # Those that change, as they were.
+    before: dict[str, Partner] = field(default_factory=dict)
 
     @property
     def counts(self) -> str:
@@ -82,6 +85,7 @@ def _plan(wanted: Mapping[str, Partner], *, locked: bool = False) -> Plan:
         if old is None:
             plan.added.append(new)
         elif changes := partner_file.changes(old, new, sensitive=settings.NOTIFIER_SENSITIVE_HEADERS):
+            plan.before[partner_id] = copy.copy(old)
             for change in changes:
                 setattr(old, change.column, getattr(new, change.column))
             plan.changed.append((old, changes))
@@ -91,14 +95,16 @@ def _plan(wanted: Mapping[str, Partner], *, locked: bool = False) -> Plan:
 
 
 def _apply(wanted: Mapping[str, Partner]) -> Plan:
-    plan = _plan(wanted, locked=True)
+    plan, by = _plan(wanted, locked=True), audit.by_command()
     for partner, changes in plan.changed:
         # Only what changes: an operator may pause the partner at the same time.
         partner.save(update_fields=[*{change.column for change in changes}, "updated_at"])
+        audit.record_partner(by, partner, plan.before[partner.partner_id])
     for partner in plan.added:
         # Unsaved again, should the transaction have to run a second time.
         partner.pk = None
         partner.save(force_insert=True)
+        audit.record_partner(by, partner, None)
     return plan
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from notifier import api_keys
+from notifier import api_keys, clock
 from notifier.models import ApiKey, Scope
+
+MAX_DAYS = 3660
 
 
 class Command(BaseCommand):
@@ -36,11 +39,22 @@ class Command(BaseCommand):
             help="the only partners that it may be used for; all, where this is left out",
         )
 
+        parser.add_argument(
+            "--rate", type=float, metavar="N", help="notifications a second; the setting's, where left out"
+        )
+        parser.add_argument(
+            "--expires-in-days", type=float, metavar="DAYS", help="until it is refused; never, where left out"
+        )
+
     def handle(self, *args: Any, name: str, scopes: list[str], partners: list[str], **options: Any) -> None:
         scopes, partners = list(dict.fromkeys(scopes)), list(dict.fromkeys(partners))
         try:
-            api_keys.validate(name=name, scopes=scopes, partners=partners)
-            key, plain = api_keys.create(name=name, scopes=scopes, partners=partners)
+            wanted: dict[str, Any] = {
+                "name": name, "scopes": scopes, "partners": partners, "rate_per_second": options["rate"],
+                "expires_at": _ends(options["expires_in_days"]),
+            }  # fmt: skip
+            api_keys.validate(**wanted)
+            key, plain = api_keys.create(**wanted)
         except ValidationError as error:
             problems = (
                 f"{field}: {sentence}" for field, sentences in error.message_dict.items() for sentence in sentences
@@ -60,3 +74,11 @@ class Command(BaseCommand):
             f"API key {key.name!r} with {', '.join(key.scopes)} for partners: {partners}. It cannot be shown again; keep it "
             f"safe. To revoke it: manage.py revoke_api_key {key.prefix}"
         )
+
+
+def _ends(days: float | None) -> datetime | None:
+    if days is None:
+        return None
+    if not 0 < days <= MAX_DAYS:
+        raise CommandError(f"No key was made: --expires-in-days {days:g} is not more than 0 and at most {MAX_DAYS}.")
+    return clock.now() + timedelta(days=days)

@@ -24,9 +24,5 @@ class Command(BaseCommand):
         except DatabaseError as error:
             raise CommandError(f"The database cannot be used ({error}). Has `manage.py migrate` run?") from None
         if key is None:
-            # Not repeated here: it may be a whole key.
-            raise CommandError(
-                f"There is no API key with this prefix, which is a key's first {api_keys.PREFIX_LENGTH} characters; "
-                "nothing was changed."
-            )
+            raise CommandError(api_keys.NO_SUCH_PREFIX)
         self.stdout.write(f"API key {key} {'is revoked' if revoked else 'was revoked already'}.")
