@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +42,10 @@ def partner() -> Partner:
 
 
 @pytest.fixture
-def authority(tmp_path: Path, settings: SettingsWrapper) -> Iterator[Authority]:
+def authority(tmp_path: Path, settings: SettingsWrapper) -> Authority:
     made = Authority(tmp_path)
     settings.NOTIFIER_CA_FILE = str(made.file)
-    yield made
+    return made
 
 
 def _steps(url: str, partner: Partner, *addresses: str) -> list[dry_run.Step]:
