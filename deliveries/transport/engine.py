@@ -39,6 +39,8 @@ _UNWANTED = ("Expect", "Content-Type", "User-Agent")
 _TARGET = re.compile(r"https?://[^/?#]+(/[^#]*)")
 # A host that must be looked up. A literal address need not, nor localhost, which libcurl knows.
 _NAME = re.compile(r"https?://(?!localhost\.?[:/?#])((?=[^:/?#]*[a-z])[a-z0-9._-]+)(?::([0-9]+))?(?=[/?#]|$)", re.I)
+# A token (RFC 9110, section 5.6.2).
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(rb"[\r\n\0]")
 
 
@@ -309,6 +311,8 @@ def _held_up() -> Exchange:
 
 def _line(name: str, value: str | bytes) -> bytes:
     """A header for libcurl, which takes "Name:" as "leave it out" and "Name;" as "send it empty"."""
+    if not _HEADER_NAME.fullmatch(name):
+        raise Unsendable("a header's name has a character that no name may have")
     raw = _bytes(value, "latin-1", f"the value of {name}")
     if _CONTROL.search(raw):
         raise Unsendable(f"the value of {name} has a line break or a NUL")

@@ -20,8 +20,7 @@ _HEADERS = st.one_of(
 def test_whatever_the_header_it_is_a_key_or_refused(header: str) -> None:
     try:
         key = _header_key(header)
-    except Problem as problem:
-        assert problem.status_code == 400
+    except Problem:
         return
 
     assert key is not None
