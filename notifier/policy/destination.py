@@ -39,6 +39,8 @@ class Target:
     @property
     def address(self) -> IPv4Address | IPv6Address | None:
         """The address, where the host is one."""
+        if ":" not in self.host and not self.host[-1:].isdigit():
+            return None  # for this is asked at each attempt, and an exception takes microseconds
         try:
             return ip_address(self.host)
         except ValueError:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pytest_django.fixtures import SettingsWrapper
 
 from notifier import clock
 from notifier.models import NotificationLabel, NotificationTask, Partner
@@ -89,7 +88,7 @@ def test_a_scheme_or_a_path_that_the_partner_does_not_name_is_refused(entry: str
     _refused(make_partner(allow_hosts=[entry]), "host_not_allowed", "target_url", target_url=url)
 
 
-def test_what_the_installation_denies_is_refused(settings: SettingsWrapper) -> None:
+def test_what_the_installation_denies_is_refused(settings: Any) -> None:
     settings.NOTIFIER_DENY_HOSTS, settings.NOTIFIER_DENY_CIDRS = [HOST], ["93.184.216.0/24"]
     partner = make_partner(allow_hosts=["*:*"], allow_private_cidrs=["93.184.216.34/32"])
 

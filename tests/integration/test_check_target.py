@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from pytest_django.fixtures import SettingsWrapper
 
 from notifier import clock, dry_run
 from notifier.models import Partner
@@ -42,7 +41,7 @@ def partner() -> Partner:
 
 
 @pytest.fixture
-def authority(tmp_path: Path, settings: SettingsWrapper) -> Authority:
+def authority(tmp_path: Path, settings: Any) -> Authority:
     made = Authority(tmp_path)
     settings.NOTIFIER_CA_FILE = str(made.file)
     return made
@@ -177,7 +176,7 @@ def test_a_server_that_knows_no_tls(partner: Partner) -> None:
     assert (steps[-1].name, steps[-1].ok) == ("TLS", False)
 
 
-def test_the_way_by_a_proxy(partner: Partner, authority: Authority, settings: SettingsWrapper) -> None:
+def test_the_way_by_a_proxy(partner: Partner, authority: Authority, settings: Any) -> None:
     with EgressProxy() as proxy, Listening(tls=authority.server()) as server:
         settings.NOTIFIER_EGRESS_PROXY = f"http://user:secret@127.0.0.1:{proxy.port}"
         steps = _steps(server.url(host="partner.test"), partner, "127.0.0.1")
@@ -190,7 +189,7 @@ def test_the_way_by_a_proxy(partner: Partner, authority: Authority, settings: Se
     assert "secret" not in str(steps)
 
 
-def test_a_proxy_that_refuses(partner: Partner, settings: SettingsWrapper) -> None:
+def test_a_proxy_that_refuses(partner: Partner, settings: Any) -> None:
     with EgressProxy(refusal=b"HTTP/1.1 403 Forbidden\r\n\r\n") as proxy:
         settings.NOTIFIER_EGRESS_PROXY = f"http://127.0.0.1:{proxy.port}"
         steps = _steps("http://127.0.0.1:81/", partner)

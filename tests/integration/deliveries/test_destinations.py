@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings as live
-from pytest_django.fixtures import SettingsWrapper
 
 from deliveries.dispatcher import Dispatcher
 from notifier import listeners
@@ -74,7 +74,7 @@ def test_an_allow_list_that_has_changed_since_holds(partner: Partner, inside: Ra
     assert inside.connections == 0
 
 
-def test_the_deny_list_wins(partner: Partner, inside: RawServer, settings: SettingsWrapper) -> None:
+def test_the_deny_list_wins(partner: Partner, inside: RawServer, settings: Any) -> None:
     settings.NOTIFIER_DENY_HOSTS = ["127.0.0.1"]
     task = make_task(partner, target_url=inside.url())
 
@@ -82,7 +82,7 @@ def test_the_deny_list_wins(partner: Partner, inside: RawServer, settings: Setti
     assert inside.connections == 0
 
 
-def test_a_denied_range_wins(inside: RawServer, settings: SettingsWrapper) -> None:
+def test_a_denied_range_wins(inside: RawServer, settings: Any) -> None:
     settings.NOTIFIER_DENY_CIDRS = ["127.0.0.0/8"]
     task = make_task(
         make_partner(allow_hosts=["localhost:*"], allow_private_cidrs=["127.0.0.0/8"]),
@@ -96,7 +96,7 @@ def test_a_denied_range_wins(inside: RawServer, settings: SettingsWrapper) -> No
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.3.3.3"])
 @pytest.mark.parametrize("which", ["database", "broker", "web"])
 def test_no_partner_reaches_what_the_service_itself_listens_on(
-    inside: RawServer, settings: SettingsWrapper, which: str, host: str
+    inside: RawServer, settings: Any, which: str, host: str
 ) -> None:
     settings.NOTIFIER_OWN_LISTENERS = [f"localhost:{inside.port}"]
     ports = {
