@@ -15,7 +15,7 @@ from tests.support.ledger import PartnerSimulator
 from tests.support.servers import MariaDB
 from tests.support.system import FullSystem
 
-LOOPBACK = {"allow_hosts": ["127.0.0.1"], "allow_private_cidrs": ["127.0.0.0/8"]}
+LOOPBACK = {"allow_hosts": ["127.0.0.1:*"], "allow_private_cidrs": ["127.0.0.0/8"]}
 # A database server's memory, as on a server of its own: with the tests' 256 MB the backlogs are read from the disk.
 SERVER = ("--innodb-buffer-pool-size=3G", "--innodb-log-file-size=1G")
 # Multiplies a row that was accepted through the API.

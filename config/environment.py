@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from cryptography.fernet import Fernet
@@ -98,6 +99,32 @@ class Environment:
         value = self._raw(name, default) or default
         if not value.startswith(("redis://", "rediss://", "redis+socket://", "sentinel://")):
             raise ImproperlyConfigured(f"{name} must begin with redis://, rediss://, redis+socket:// or sentinel://.")
+        return value
+
+    def checked_list(self, name: str, check: Callable[[str], object], default: tuple[str, ...] = ()) -> list[str]:
+        """A comma-separated list; ``check`` raises ``ValueError`` with what is wrong with an entry."""
+        entries = self.names_list(name, default)
+        for entry in entries:
+            try:
+                check(entry)
+            except ValueError as error:
+                raise ImproperlyConfigured(f"{name}: {error}.") from None
+        return entries
+
+    def proxy(self, name: str) -> str:
+        """``http://[user:password@]host:port``, which is not repeated: it may hold a password."""
+        value = self._raw(name, "")
+        if value is None:
+            return ""
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme == "http" and parts.hostname and parts.port and parts.path in ("", "/")
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ImproperlyConfigured(
+                f"{name} is not a proxy like http://proxy.internal:3128 or http://user:password@…."
+            )
         return value
 
     def fernet_keys(self, name: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config.database import patience
 from config.environment import Environment
+from notifier.listeners import endpoint
+from notifier.policy.allow_list import check_deny_entry
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
@@ -91,6 +94,14 @@ NOTIFIER_RESPONSE_READ_BYTES = env.integer("NOTIFIER_RESPONSE_READ_BYTES", 65_53
 NOTIFIER_RESPONSE_KEEP_BYTES = env.integer("NOTIFIER_RESPONSE_KEEP_BYTES", 2_048, minimum=0, maximum=16_384)
 NOTIFIER_CA_FILE = env.file("NOTIFIER_CA_FILE", certifi.where())
 env.names["NOTIFIER_CA_FILE"] = "certifi's bundle"
+# Whom no partner may be sent anything, whatever its own lists say.
+NOTIFIER_DENY_HOSTS = env.checked_list("NOTIFIER_DENY_HOSTS", check_deny_entry)
+NOTIFIER_DENY_CIDRS = env.checked_list("NOTIFIER_DENY_CIDRS", ip_network)
+# Where the service listens besides the database and the broker: no partner's ranges open these.
+NOTIFIER_OWN_LISTENERS = env.checked_list(
+    "NOTIFIER_OWN_LISTENERS", endpoint, default=("localhost:8000", "localhost:5555")
+)
+NOTIFIER_EGRESS_PROXY = env.proxy("NOTIFIER_EGRESS_PROXY")
 # The longest hold that a partner's Retry-After may ask for.
 NOTIFIER_MAX_HOLD_SECONDS = env.seconds("NOTIFIER_MAX_HOLD_SECONDS", 3600, minimum=1, maximum=7 * 24 * 3600)
 NOTIFIER_SWEEP_SECONDS = env.seconds("NOTIFIER_SWEEP_SECONDS", 1.0, minimum=0.1, maximum=60)

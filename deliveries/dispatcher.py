@@ -14,8 +14,10 @@ from deliveries.claimer import Claimer
 from deliveries.recorder import Recorder
 from deliveries.sending import Sending, send
 from deliveries.station import Station
+from deliveries.transport.egress import FIRST_LOOKUP_SECONDS, Egress, proxy_at
 from deliveries.transport.engine import Engine
 from deliveries.woken import Woken
+from notifier import listeners
 from notifier.wake import publisher
 
 logger = logging.getLogger(__name__)
@@ -27,7 +29,9 @@ class Dispatcher:
     def __init__(self) -> None:
         self._slots = settings.NOTIFIER_ENGINE_SLOTS
         self._woken = Woken(self._slots)
-        self._engine = Engine(ca_file=settings.NOTIFIER_CA_FILE, read_bytes=settings.NOTIFIER_RESPONSE_READ_BYTES)
+        self._engine = Engine(
+            ca_file=settings.NOTIFIER_CA_FILE, read_bytes=settings.NOTIFIER_RESPONSE_READ_BYTES, egress=_egress()
+        )
         self._recorder = Recorder(
             release=self._woken.release, wake=self._wake_everywhere, wake_later=self._woken.wake_later
         )
@@ -83,3 +87,14 @@ class Dispatcher:
     def _send(self, sending: Sending, now: datetime) -> None:
         future = send(sending, self._engine, now=now)
         future.add_done_callback(lambda done: self._recorder.put(sending, done))
+
+
+def _egress() -> Egress:
+    """Where nobody may go. Waits a while for the names of the service's own listeners."""
+    own = listeners.shared()
+    own.start(wait_seconds=FIRST_LOOKUP_SECONDS)
+    return Egress(
+        deny_cidrs=tuple(settings.NOTIFIER_DENY_CIDRS),
+        is_own_listener=own.has,
+        proxy=proxy_at(settings.NOTIFIER_EGRESS_PROXY),
+    )

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from deliveries.transport.engine import Engine
 from deliveries.transport.request import Limits, Outgoing, prepare, sensitive_values
-from notifier import sealing
+from notifier import gate, sealing
 from notifier.lifecycle import Claim
 from notifier.models import Partner
 from notifier.policy import destination
@@ -48,11 +48,9 @@ def send(sending: Sending, engine: Engine, *, now: datetime) -> Future[Exchange]
 
 
 def refused(sending: Sending) -> str | None:
-    """Why the partner's allow-list, as it is now, does not let the request go; None where it does."""
-    where = destination.target(sending.claim.target_url)
-    if destination.host_allowed(where, sending.partner.allow_hosts):
-        return None
-    return f"{where.host} port {where.port} is no longer in the partner's allow_hosts"
+    """Why the rules, as they are now, do not let the request go; None where they do."""
+    refusal = gate.refusal(destination.target(sending.claim.target_url), sending.partner)
+    return None if refusal is None else refusal.message
 
 
 def outgoing(sending: Sending, *, now: datetime) -> Outgoing:

@@ -12,7 +12,7 @@ import uuid_utils
 from django.db import IntegrityError, OperationalError, transaction
 from prometheus_client import Counter
 
-from notifier import clock, lifecycle, sealing
+from notifier import clock, gate, lifecycle, sealing
 from notifier.models import ApiKey, NotificationTask, Partner
 from notifier.models.task import HIGHEST_PRIORITY
 from notifier.partners import Directory
@@ -97,18 +97,8 @@ def accept(notification: Notification, *, key: ApiKey | None) -> Accepted:
 def _check(notification: Notification, partner: Partner, now: datetime) -> None:
     if not partner.enabled:
         raise Refused("partner_disabled", "partner_id", f"Partner {partner.partner_id!r} is disabled.")
-    where = notification.target
-    if not destination.host_allowed(where, partner.allow_hosts):
-        raise Refused(
-            "host_not_allowed",
-            "target_url",
-            f"Partner {partner.partner_id!r} may not be reached at {where.host} port {where.port}; "
-            "its allow_hosts do not name it.",
-        )
-    if where.address is not None:
-        reason = destination.forbidden_address(where.address, partner.allow_private_cidrs)
-        if reason is not None:
-            raise Refused("address_not_allowed", "target_url", f"{where.host} may not be connected to: {reason}.")
+    if (refusal := gate.refusal(notification.target, partner)) is not None:
+        raise Refused(refusal.code, "target_url", refusal.message)
     for name, value in notification.headers.items():
         if unknown := header_rules.secrets_named(value):
             raise Refused(

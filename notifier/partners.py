@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from notifier.models import Partner
-from notifier.policy import condition, destination, header_rules, retry
+from notifier.policy import allow_list, condition, header_rules, retry
 from notifier.policy.header_rules import HeaderError
 
 PARTNER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -96,7 +96,7 @@ def _strings(partner: Partner, field: str, refuse: Any) -> list[str]:
 def _destinations(partner: Partner, refuse: Any) -> None:
     for entry in _strings(partner, "allow_hosts", refuse):
         try:
-            destination.check_allow_entry(entry)
+            allow_list.read(entry)
         except ValueError as error:
             refuse("allow_hosts", str(error))
     for block in _strings(partner, "allow_private_cidrs", refuse):

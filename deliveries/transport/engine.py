@@ -17,6 +17,7 @@ from concurrent.futures import Future
 
 import pycurl
 
+from deliveries.transport.egress import Egress, bracketed, host_and_port
 from deliveries.transport.guard import Guard
 from deliveries.transport.kept import Kept
 from deliveries.transport.names import Addresses, LookUp, Names, look_up
@@ -41,6 +42,8 @@ _UNWANTED = ("Expect", "Content-Type", "User-Agent")
 _TARGET = re.compile(r"https?://[^/?#]+(/[^#]*)")
 # A host that must be looked up. A literal address need not, nor localhost, which libcurl knows.
 _NAME = re.compile(r"https?://(?!localhost\.?[:/?#])((?=[^:/?#]*[a-z])[a-z0-9._-]+)(?::([0-9]+))?(?=[/?#]|$)", re.I)
+# A token (RFC 9110, section 5.6.2).
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(rb"[\r\n\0]")
 
 
@@ -53,8 +56,9 @@ class Engine:
     nothing tells that from a stream that the server refused.
     """
 
-    def __init__(self, *, ca_file: str, read_bytes: int, look_up: LookUp = look_up) -> None:
+    def __init__(self, *, ca_file: str, read_bytes: int, look_up: LookUp = look_up, egress: Egress = Egress()) -> None:
         self._ca_file = ca_file
+        self._egress = egress
         self._read_bytes = read_bytes
         self._submitted: FairQueue[Transfer] = FairQueue()
         self._idle: list[pycurl.Curl] = []
@@ -207,7 +211,10 @@ class Engine:
         )
 
     def _send(self, transfer: Transfer) -> None:
-        transfer.guard = Guard(transfer.outgoing.limits.allow_private_cidrs, self._kept.is_open)
+        transfer.guard = Guard(transfer.outgoing.limits.allow_private_cidrs, self._kept.is_open, self._egress)
+        if (transfer.addresses or self._egress.proxy) and (refusal := self._refusal(transfer)):
+            transfer.future.set_result(_refused(refusal, milliseconds(transfer.looked_up_seconds)))
+            return
         easy = self._idle.pop() if self._idle else pycurl.Curl()
         try:
             self._configure(easy, transfer)
@@ -218,6 +225,13 @@ class Engine:
             transfer.future.set_exception(error)
             return
         self._running[easy] = transfer
+
+    def _refusal(self, transfer: Transfer) -> str | None:
+        """What the addresses of the host say against it, all of them."""
+        host, port = host_and_port(transfer.outgoing.request.url or "")
+        if not transfer.addresses:  # a literal address, which no socket of ours will show where there is a proxy
+            transfer.addresses = (host,)
+        return transfer.guard.refuses(host, port, transfer.addresses)
 
     def _configure(self, easy: pycurl.Curl, transfer: Transfer) -> None:
         request, limits = transfer.outgoing.request, transfer.outgoing.limits
@@ -230,14 +244,10 @@ class Engine:
         easy.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         easy.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         easy.setopt(pycurl.FOLLOWLOCATION, 0)
-        easy.setopt(pycurl.PROXY, "")
         easy.setopt(pycurl.NOSIGNAL, 1)
         easy.setopt(pycurl.CAINFO, self._ca_file)
         easy.setopt(pycurl.ACCEPT_ENCODING, "")
-        if (name := _NAME.match(url)) and transfer.addresses:
-            port = name[2] or ("443" if url[:5].lower() == "https" else "80")
-            known = ",".join(f"[{address}]" if ":" in address else address for address in transfer.addresses)
-            easy.setopt(pycurl.RESOLVE, [f"+{name[1]}:{port}:{known}"])
+        self._configure_route(easy, transfer, url)
         spent = time.monotonic() - transfer.began
         easy.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round((limits.connect_timeout - spent) * 1000)))
         easy.setopt(pycurl.TIMEOUT_MS, max(1, round((limits.total_timeout - spent) * 1000)))
@@ -255,6 +265,15 @@ class Engine:
         lines = [_line(name, value) for name, value in request.headers.items() if name.lower() != "content-length"]
         lines += [f"{name}:".encode() for name in _UNWANTED if name.lower() not in names]
         easy.setopt(pycurl.HTTPHEADER, lines)
+
+    def _configure_route(self, easy: pycurl.Curl, transfer: Transfer, url: str) -> None:
+        host, port = host_and_port(url)
+        if self._egress.proxy is not None:
+            self._egress.proxy.configure(easy, host=host, port=port, address=transfer.addresses[0])
+            return
+        easy.setopt(pycurl.PROXY, "")
+        if transfer.addresses:
+            easy.setopt(pycurl.RESOLVE, [f"+{host}:{port}:{','.join(map(bracketed, transfer.addresses))}"])
 
     def _configure_method(self, easy: pycurl.Curl, method: str, body: bytes | str | None) -> None:
         data = _bytes(body, "utf-8", "the body") if body is not None else None
@@ -294,6 +313,11 @@ class Engine:
         transfer.future.set_result(exchange)
 
 
+def _refused(why: str, looked_up_ms: float) -> Exchange:
+    timing = Timing(dns_ms=looked_up_ms, total_ms=looked_up_ms)
+    return Exchange(failure=FailureKind.ADDRESS_BLOCKED, failure_detail=why, timing=timing, maybe_sent=False)
+
+
 def _held_up() -> Exchange:
     """Of a process that was stopped, or starved, between claim and send: another worker may have the task by now."""
     return Exchange(failure=FailureKind.HELD_UP, failure_detail="it was too late to begin", maybe_sent=False)
@@ -301,6 +325,8 @@ def _held_up() -> Exchange:
 
 def _line(name: str, value: str | bytes) -> bytes:
     """A header for libcurl, which takes "Name:" as "leave it out" and "Name;" as "send it empty"."""
+    if not _HEADER_NAME.fullmatch(name):
+        raise Unsendable("a header's name has a character that no name may have")
     raw = _bytes(value, "latin-1", f"the value of {name}")
     if _CONTROL.search(raw):
         raise Unsendable(f"the value of {name} has a line break or a NUL")

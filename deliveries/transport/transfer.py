@@ -63,7 +63,8 @@ class Transfer:
 
 def exchange_of(transfer: Transfer, easy: pycurl.Curl, code: int, message: str) -> Exchange:
     timing = _timing(easy, transfer.looked_up_seconds)
-    maybe_sent = easy.getinfo(pycurl.REQUEST_SIZE) > 0
+    # A proxy was asked for the connection first, and that counts as a request of libcurl's.
+    maybe_sent = easy.getinfo(pycurl.REQUEST_SIZE) > 0 and transfer.guard.asked
     remote_ip = easy.getinfo(pycurl.PRIMARY_IP) or None
     if code == WRITE_ERROR and (transfer.truncated or transfer.ends_with_head):
         code = 0  # we stopped reading; the response's head is whole
@@ -92,6 +93,9 @@ def _failure(transfer: Transfer, easy: pycurl.Curl, code: int, message: str) -> 
         return FailureKind.CONNECTION_RESET, "the kept connection broke before a response; nothing is sent twice"
     if guard.refusal is not None:
         return FailureKind.ADDRESS_BLOCKED, guard.refusal
+    proxy_said = easy.getinfo(pycurl.HTTP_CONNECTCODE)
+    if code and not guard.asked and proxy_said and proxy_said != 200:
+        return FailureKind.CONNECTION_FAILED, f"the egress proxy answered {proxy_said}"
     if not code:
         return FailureKind.CONNECTION_RESET, "the connection was closed within the response's head"
     return failure_kind(code, easy), guard.trouble or message or f"libcurl error {code}"

@@ -29,8 +29,8 @@ CLOSED = PartnerState.CircuitState.CLOSED
 
 class PartnerForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
     allow_hosts = Lines(
-        help_text="One a line: host, *.suffix or *, each with an optional :port or :*. Without a port: 80 and 443 for names, "
-        "any for addresses. Empty: nothing may be sent."
+        help_text="One a line: host, *.suffix or *, with an optional https:// or http:// before it, :port or :*, and /path. "
+        "Without a port: 80 and 443. Empty: nothing may be sent."
     )
     allow_private_cidrs = Lines(
         help_text="Address ranges that are not public but may be connected to, one a line, like 10.1.0.0/16."

@@ -103,7 +103,11 @@ def test_a_partner_is_added_as_it_was_written(admin: Client) -> None:
     [
         ("partner_id", "a b", "Must be 1 to 64 of the characters A-Z a-z 0-9 . _ -."),
         ("partner_id", "taken", "Partner with this Partner id already exists."),
-        ("allow_hosts", "http://x", "'http://x' is not a host, *.suffix or *, with an optional :port."),
+        (
+            "allow_hosts",
+            "ftp://x",
+            "'ftp://x' is not a host, *.suffix or *, with an optional http:// or https://, :port and /path.",
+        ),
         ("allow_private_cidrs", "10.0.0.0/99", "'10.0.0.0/99' is not an address range like 10.1.0.0/16: "),
         ("headers", "nonsense TOP-SECRET", "Write one header a line, as Name: value."),
         ("headers", "A: 1\nA: 2", "A is given twice."),
@@ -147,7 +151,7 @@ def test_a_bad_value_is_refused_at_its_field_and_nothing_is_saved(
 
 
 def test_all_bad_fields_are_named_at_once(admin: Client) -> None:
-    bad = {"partner_id": "", "timeout_seconds": "x", "allow_hosts": "http://x", "retry_schedule": "y"}
+    bad = {"partner_id": "", "timeout_seconds": "x", "allow_hosts": "ftp://x", "retry_schedule": "y"}
 
     errors = _errors(admin, f"{PARTNERS}add/", DEFAULTS | bad)
 

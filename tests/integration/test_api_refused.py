@@ -75,6 +75,35 @@ def test_a_metadata_address_is_refused_whatever_is_allowed(cidr: str) -> None:
     _refused(partner, "address_not_allowed", "target_url", target_url="http://169.254.169.254/")
 
 
+@pytest.mark.parametrize(
+    ("entry", "url"),
+    [
+        (f"https://{HOST}", f"http://{HOST}/"),
+        (f"{HOST}/in", f"https://{HOST}/inside"),
+        (f"{HOST}/in", f"https://{HOST}/in/../out"),
+        (f"{HOST}/in", f"https://{HOST}/in/%2e%2e%2fout"),
+    ],
+)
+def test_a_scheme_or_a_path_that_the_partner_does_not_name_is_refused(entry: str, url: str) -> None:
+    _refused(make_partner(allow_hosts=[entry]), "host_not_allowed", "target_url", target_url=url)
+
+
+def test_what_the_installation_denies_is_refused(settings: Any) -> None:
+    settings.NOTIFIER_DENY_HOSTS, settings.NOTIFIER_DENY_CIDRS = [HOST], ["93.184.216.0/24"]
+    partner = make_partner(allow_hosts=["*:*"], allow_private_cidrs=["93.184.216.34/32"])
+
+    message = _refused(partner, "host_not_allowed", "target_url", target_url=f"https://{HOST}:8443/")
+    assert message == f"This installation denies {HOST} port 8443 to everybody."
+    _refused(partner, "address_not_allowed", "target_url", target_url="https://93.184.216.34/")
+
+
+def test_where_the_notifier_itself_listens_is_refused() -> None:
+    partner = make_partner(allow_hosts=["*:*"], allow_private_cidrs=["127.0.0.0/8"])
+
+    message = _refused(partner, "address_not_allowed", "target_url", target_url="http://127.0.0.1:8000/")
+    assert message == "127.0.0.1 may not be connected to: the notifier itself listens there."
+
+
 @pytest.mark.parametrize("value", ["{{secret:acme}}", "Bearer {{ secret: acme }}", "a{{secret:}}b"])
 def test_a_secret_that_does_not_exist_is_refused(value: str) -> None:
     message = _refused(make_partner(), "unknown_secret", "headers", headers={"X-A": "b", "Authorization": value})

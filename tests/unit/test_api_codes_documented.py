@@ -16,11 +16,12 @@ from notifier.policy.exchange import FailureKind
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENT = (REPOSITORY / "docs" / "api.md").read_text()
 # The arguments that say the code, by what is called.
-CALLS = {"Problem": (0, 1), "Refused": (None, 0), "_malformed": (None, 1)}
+CALLS = {"Problem": (0, 1), "Refused": (None, 0), "Refusal": (None, 0), "_malformed": (None, 1)}
 # What intake refuses, the view answers with 422; what cannot be parsed, the parser with 400.
-STATUS_OF = {"Refused": 422, "_malformed": 400}
+STATUS_OF = {"Refused": 422, "Refusal": 422, "_malformed": 400}
 # Where the code is no literal. Each is accounted for in ``answered``; a new one must be too.
 COMPUTED = {
+    "intake.py: Refused(422, refusal.code)",  # Refusal's
     "errors.py: Problem(400, code)",  # from_fields
     "errors.py: Problem(status, code)",  # the table of the framework's exceptions
     "parsers.py: Problem(400, code)",  # _malformed's

@@ -26,7 +26,7 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PartnerSimul
 
 @pytest.fixture
 def partner() -> Partner:
-    return make_partner(allow_hosts=["127.0.0.1"], allow_private_cidrs=["127.0.0.0/8"])
+    return make_partner(allow_hosts=["127.0.0.1:*"], allow_private_cidrs=["127.0.0.0/8"])
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_host_that_is_no_longer_allowed_is_not_asked(
 def test_an_address_that_no_range_opens_is_not_connected_to(
     dispatcher: Dispatcher, simulator: PartnerSimulator
 ) -> None:
-    closed = make_partner(allow_hosts=["127.0.0.1"])
+    closed = make_partner(allow_hosts=["127.0.0.1:*"])
     task = make_task(closed, target_url=simulator.url("/ok"))
 
     dispatcher.wake([closed.partner_id])

@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SLOTS = 60
-LOOPBACK: dict[str, Any] = {"allow_hosts": ["127.0.0.1"], "allow_private_cidrs": ["127.0.0.0/8"]}
+LOOPBACK: dict[str, Any] = {"allow_hosts": ["127.0.0.1:*"], "allow_private_cidrs": ["127.0.0.0/8"]}
 
 
 @pytest.fixture(scope="module")

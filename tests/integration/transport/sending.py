@@ -10,6 +10,7 @@ import requests
 from requests.structures import CaseInsensitiveDict
 
 from deliveries.transport import names
+from deliveries.transport.egress import Egress
 from deliveries.transport.engine import Engine
 from deliveries.transport.names import LookUp
 from deliveries.transport.request import Limits, Outgoing
@@ -43,8 +44,14 @@ class Sender:
         return self.engine.submit(request).result(PATIENCE_SECONDS)
 
 
-def new_engine(*, ca_file: str | None = None, read_bytes: int = READ_BYTES, look_up: LookUp = names.look_up) -> Engine:
-    engine = Engine(ca_file=ca_file or certifi.where(), read_bytes=read_bytes, look_up=look_up)
+def new_engine(
+    *,
+    ca_file: str | None = None,
+    read_bytes: int = READ_BYTES,
+    look_up: LookUp = names.look_up,
+    egress: Egress = Egress(),
+) -> Engine:
+    engine = Engine(ca_file=ca_file or certifi.where(), read_bytes=read_bytes, look_up=look_up, egress=egress)
     engine.start()
     return engine
 

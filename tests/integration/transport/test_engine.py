@@ -140,6 +140,9 @@ def test_a_callback_may_submit_and_may_raise(sender: Sender, caplog: pytest.LogC
     [
         pytest.param("/", {"X-Signature": "canary \u2603"}, "X-Signature", id="header-outside-latin-1"),
         pytest.param("/", {"X-Signature": "canary\r\nX-Injected: 1"}, "X-Signature", id="header-with-line-break"),
+        pytest.param("/", {"X-A: canary\r\nX-Injected": "1"}, "header's name", id="name-with-line-break"),
+        pytest.param("/", {"X-A\x00": "canary"}, "header's name", id="name-with-nul"),
+        pytest.param("/", {"X-A:": "canary"}, "header's name", id="name-with-colon"),
         pytest.param("/", {"X-Signature": "canary\n"}, "X-Signature", id="header-with-line-feed"),
         pytest.param("/", {"X-Signature": "canary\0"}, "X-Signature", id="header-with-nul"),
         pytest.param("/canary-\u2603", {}, "URL", id="url-outside-ascii"),

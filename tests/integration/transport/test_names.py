@@ -182,16 +182,30 @@ def test_the_lookup_is_part_of_the_deadline_and_of_the_times(sender: Sender, dir
     [
         _case(("127.0.0.2", "127.0.0.1"), id="forbidden-first"),
         _case(("127.0.0.1", "127.0.0.2"), id="forbidden-last"),
+        _case(("127.0.0.1", "127.0.0.1", "169.254.169.254"), id="metadata"),
         _case(("64:ff9b::7f00:1", "127.0.0.1"), id="dns64"),
+        _case(("127.0.0.1", "nonsense"), id="not-an-address"),
     ],
 )
-def test_of_many_addresses_only_an_allowed_one_is_connected_to(
+def test_a_name_with_one_forbidden_address_is_refused(
     sender: Sender, directory: Directory, addresses: tuple[str, ...]
 ) -> None:
     directory.addresses["partner.test"] = addresses
 
     with RawServer(answering(OK)) as partner:
         exchange = sender.send(partner.url(host="partner.test"), cidrs=("127.0.0.1/32",))
+
+    assert exchange.failure is FailureKind.ADDRESS_BLOCKED
+    assert exchange.failure_detail.startswith("partner.test stands for ")
+    assert exchange.maybe_sent is False
+    assert partner.connections == 0
+
+
+def test_a_name_with_several_permitted_addresses_is_reached(sender: Sender, directory: Directory) -> None:
+    directory.addresses["partner.test"] = ("127.0.0.2", "127.0.0.1")
+
+    with RawServer(answering(OK)) as partner:
+        exchange = sender.send(partner.url(host="partner.test"), cidrs=("127.0.0.0/30",))
 
     assert exchange.status == 200
     assert exchange.remote_ip == "127.0.0.1"

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.policy import condition
-from notifier.policy.condition import DEFAULT_CONDITION, MAX_LOOP_WORK, ConditionError
+from notifier.policy.condition import DEFAULT_CONDITION, ConditionError
+from notifier.policy.condition_bounds import MAX_LOOP_WORK
 from notifier.policy.exchange import Exchange, FailureKind
 from tests.unit.cases import case
 

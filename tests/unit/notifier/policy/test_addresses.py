@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.policy.destination import (
-    forbidden_address,
-)
+from notifier.policy.addresses import forbidden_address, forms
 
 # First and last of each block, and what of its neighbours is free: written out, not computed from the code.
 V4_BLOCKS: list[tuple[str, str, str, str | None, str | None]] = [
@@ -95,6 +93,14 @@ def test_public_addresses_are_free(address: str) -> None:
 
 
 METADATA = [
+    "169.254.170.23", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "169.254.42.42", "fd00:42::42",
+    "169.254.0.23", "fe80::a9fe:a9fe", "fe80::a9fe:a9fe%eth0",
+    # in every form that carries it
+    "::169.254.169.254", "::ffff:0:169.254.169.254", "64:ff9b::169.254.169.254", "64:ff9b:1::169.254.169.254",
+    "64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:a9:fe:a9fe::", "64:ff9b:1:0:a9:fea9:fe00:0", "64:ff9b:1:ffff:a9:fea9:fe00:0",
+    "2002:a9fe:a9fe::", "2002:a9fe:a9fe:1::1", "2001:0:a9fe:a9fe::", "2001::5601:5601", "2001:0:808:808:8000:1:5601:5601",
+    "fe80::5efe:169.254.169.254", "fe80::200:5efe:169.254.169.254", "2a00::5efe:a9fe:a9fe", "::168.63.129.16",
+    "64:ff9b::100.100.100.200", "2002:6464:64c8::", "64:ff9b::c000:c0",
     "169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200", "fd00:ec2::254", "::ffff:169.254.169.254",
     "::ffff:168.63.129.16", "fd00:ec2::254%eth0", "::ffff:169.254.169.254%eth0",
 ]  # fmt: skip
@@ -139,6 +145,81 @@ def test_the_neighbours_of_azures_wire_server_are_free(address: str) -> None:
 )
 def test_a_partner_may_open_ranges_of_its_own(address: str, allowed: list[str], free: bool) -> None:
     assert (forbidden_address(ip_address(address), allowed) is None) is free
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed", "reason"),
+    [
+        ("64:ff9b::8.8.8.8", [], "it is not a publicly routable address"),
+        ("64:ff9b::8.8.8.8", ["64:ff9b::/96"], None),
+        ("64:ff9b::10.0.0.1", ["64:ff9b::/96"], "it carries 10.0.0.1, and it is in 10.0.0.0/8, which is not publicly routable"),
+        ("64:ff9b::10.0.0.1", ["64:ff9b::/96", "10.0.0.0/8"], None),
+        ("64:ff9b::127.0.0.1", ["::/0"], "it carries 127.0.0.1, and it is in 127.0.0.0/8, which is not publicly routable"),
+        ("::127.0.0.1", ["::/0"], "it carries 127.0.0.1, and it is in 127.0.0.0/8, which is not publicly routable"),
+        ("::ffff:0:127.0.0.1", ["::/0"], "it carries 127.0.0.1, and it is in 127.0.0.0/8, which is not publicly routable"),
+        ("2002:7f00:1::", ["::/0"], "it carries 127.0.0.1, and it is in 127.0.0.0/8, which is not publicly routable"),
+        ("2001::80ff:fffe", ["::/0"], "it carries 0.0.0.0, and it is in 0.0.0.0/8, which is not publicly routable"),
+        ("2001:0:808:808::80ff:fffe", ["::/0"],
+         "it carries 127.0.0.1, and it is in 127.0.0.0/8, which is not publicly routable"),
+        ("2a00::5efe:7f00:1", [], "it carries 127.0.0.1, and it is in 127.0.0.0/8, which is not publicly routable"),
+        ("2a00::200:5efe:7f00:1", [], "it carries 127.0.0.1, and it is in 127.0.0.0/8, which is not publicly routable"),
+        ("2a00::5efe:808:808", [], None),
+        ("64:ff9b:1::8.8.8.8", ["64:ff9b:1::/48"], None),
+        ("::1", ["::1/128"], None),
+        ("::", ["::/128"], None),
+    ],
+)  # fmt: skip
+def test_ipv4_that_ipv6_carries_must_be_permitted_too(address: str, allowed: list[str], reason: str | None) -> None:
+    assert forbidden_address(ip_address(address), allowed) == reason
+
+
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "::ffff:8.8.8.8", "::8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1", "64:ff9b:1::8.8.8.8"]
+)
+@pytest.mark.parametrize("allowed", [[], EVERYTHING, ["8.8.8.8/32"]], ids=["by-default", "everything", "this-one"])
+def test_what_the_installation_denies_nobody_opens(address: str, allowed: list[str]) -> None:
+    reason = forbidden_address(ip_address(address), allowed, ["8.8.8.0/24"])
+
+    assert reason is not None
+    if allowed:
+        assert reason.endswith("it is in 8.8.8.0/24, which this installation denies")
+    assert forbidden_address(ip_address("8.8.9.8"), [], ["8.8.8.0/24"]) is None
+
+
+def _nat64(prefix_bits: int, inner: IPv4Address) -> IPv6Address:
+    """RFC 6052, section 2.2, byte by byte: the eight bits 64 to 71 stay zero."""
+    octets = bytearray(IPv6Address("64:ff9b:1::").packed)
+    at = prefix_bits // 8
+    for octet in inner.packed:
+        at += at == 8
+        octets[at] = octet
+        at += 1
+    return IPv6Address(bytes(octets))
+
+
+@given(st.ip_addresses(v=4), st.sampled_from([48, 56, 64, 96]))
+def test_whatever_the_prefix_of_nat64_the_carried_address_is_seen(inner: IPv4Address, prefix_bits: int) -> None:
+    assert inner in forms(_nat64(prefix_bits, inner))
+
+
+@given(st.ip_addresses(v=4), st.ip_addresses(v=4))
+def test_the_forms_of_teredo_6to4_and_the_others(inner: IPv4Address, server: IPv4Address) -> None:
+    turned = int(inner) ^ 0xFFFFFFFF
+    for form in (
+        IPv6Address(f"::ffff:{inner}"),
+        IPv6Address(f"::ffff:0:{inner}"),
+        IPv6Address(f"64:ff9b::{inner}"),
+        IPv6Address(0x2002 << 112 | int(inner) << 80 | 7),
+        IPv6Address(0x20010000 << 96 | int(server) << 64 | turned),
+        IPv6Address(f"fe80::5efe:{inner}"),
+    ):
+        assert inner in forms(form)
+
+
+@given(st.ip_addresses(v=6))
+def test_an_ipv6_address_that_carries_a_forbidden_one_is_never_free(address: IPv6Address) -> None:
+    if forbidden_address(address) is None:
+        assert not any(forbidden_address(form) for form in forms(address))
 
 
 @given(st.ip_addresses())
