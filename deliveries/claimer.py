@@ -25,8 +25,11 @@ from notifier.transactions import atomically
 from notifier.wake import publisher
 
 TURN_PARTNERS = 100
-# A partner that is woken meanwhile waits for the turn to end. More would hardly be faster: a turn's fixed cost is a few ms.
-TURN_ROWS = 100
+# Under load a turn's fixed cost of a few ms is shared by so many rows.
+TURN_ROWS = 200
+# Who is woken meanwhile waits for the turn to end: turns are short while there are partners that have little to do.
+SHORT_TURN_ROWS = 25
+SHORT_FOR_SECONDS = 1.0
 # Another worker holds the partner's row for the few milliseconds of its claim.
 LOCKED_SECONDS = 0.005
 # Partners with more work are published this often, so that other workers join.
@@ -68,6 +71,7 @@ class Claimer:
         self._directory = Directory()
         self._suspects = Suspects()
         self._share_at = 0.0
+        self._short_until = 0.0
 
     def work(self) -> bool:
         """One turn; False when stopped. While the database is away the partners of the turn stay woken."""
@@ -94,6 +98,8 @@ class Claimer:
             self._give_back(turn)
             return True
         counts = turn.counts
+        if any(counts[partner_id] < share for partner_id, share in shares.items() if counts[partner_id]):
+            self._short_until = time.monotonic() + SHORT_FOR_SECONDS
         # Who has little goes before who has much: building and starting a hundred requests takes 10 ms.
         for sending in sorted(turn.claims, key=lambda sending: counts[sending.partner.partner_id]):
             self._send(sending, turn.now)
@@ -112,9 +118,10 @@ class Claimer:
     def _next(self) -> dict[str, int]:
         """Whose turn it is, and the slots that each may have. A suspect gets a turn alone."""
         alone = self._suspects.alone() if self._woken.free > 0 else []
+        rows = SHORT_TURN_ROWS if time.monotonic() < self._short_until else TURN_ROWS
         if alone:
-            return dict.fromkeys(alone, min(TURN_ROWS, self._woken.free))
-        taken = self._woken.take(TURN_PARTNERS, most_rows=TURN_ROWS, timeout=IDLE_SECONDS)
+            return dict.fromkeys(alone, min(rows, self._woken.free))
+        taken = self._woken.take(TURN_PARTNERS, most_rows=rows, timeout=IDLE_SECONDS)
         return {partner_id: taken[partner_id] for partner_id in self._suspects.without(list(taken))}
 
     def _buried(self, partner_ids: Collection[str]) -> bool:
