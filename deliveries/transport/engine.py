@@ -15,13 +15,14 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
+from functools import partial
 
 import pycurl
 
 from deliveries.transport.guard import Guard
 from deliveries.transport.kept import Kept
 from deliveries.transport.names import Addresses, LookUp, Names, look_up
-from deliveries.transport.request import Outgoing, Unsendable
+from deliveries.transport.request import ClientCertificate, Outgoing, Unsendable
 from deliveries.transport.transfer import Transfer, exchange_of, milliseconds
 from notifier.policy.exchange import Exchange, FailureKind, Timing
 
@@ -193,7 +194,8 @@ class Engine:
         )
 
     def _send(self, transfer: Transfer) -> None:
-        transfer.guard = Guard(transfer.outgoing.limits.allow_private_cidrs, self._kept.is_open)
+        is_open = partial(self._kept.is_open, transfer.outgoing.client)
+        transfer.guard = Guard(transfer.outgoing.limits.allow_private_cidrs, is_open)
         easy = self._idle.pop() if self._idle else pycurl.Curl()
         try:
             self._configure(easy, transfer)
@@ -219,6 +221,8 @@ class Engine:
         easy.setopt(pycurl.PROXY, "")
         easy.setopt(pycurl.NOSIGNAL, 1)
         easy.setopt(pycurl.CAINFO, self._ca_file)
+        if transfer.outgoing.client is not None:
+            _identify(easy, transfer.outgoing.client)
         easy.setopt(pycurl.ACCEPT_ENCODING, "")
         if (name := _NAME.match(url)) and transfer.addresses:
             port = name[2] or ("443" if url[:5].lower() == "https" else "80")
@@ -266,7 +270,7 @@ class Engine:
 
     def _end(self, easy: pycurl.Curl, code: int, message: str) -> None:
         transfer = self._running.pop(easy)
-        self._kept.note(easy)
+        self._kept.note(easy, transfer.outgoing.client)
         self._multi.remove_handle(easy)
         exchange = exchange_of(transfer, easy, code, message)
         easy.reset()
@@ -283,6 +287,18 @@ class Engine:
 def _held_up() -> Exchange:
     """Of a process that was stopped, or starved, between claim and send: another worker may have the task by now."""
     return Exchange(failure=FailureKind.HELD_UP, failure_detail="it was too late to begin", maybe_sent=False)
+
+
+def _identify(easy: pycurl.Curl, client: ClientCertificate) -> None:
+    """Mutual TLS. Certificate and key go from memory to memory; no file has them."""
+    easy.setopt(pycurl.SSLCERT_BLOB, client.certificate)
+    easy.setopt(pycurl.SSLCERTTYPE, "PEM")
+    easy.setopt(pycurl.SSLKEY_BLOB, client.key)
+    easy.setopt(pycurl.SSLKEYTYPE, "PEM")
+    # Without one OpenSSL would ask for it on the terminal.
+    easy.setopt(pycurl.KEYPASSWD, "")
+    # A session that is resumed is its first connection's client.
+    easy.setopt(pycurl.SSL_SESSIONID_CACHE, 0)
 
 
 def _line(name: str, value: str | bytes) -> bytes:

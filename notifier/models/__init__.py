@@ -4,6 +4,7 @@ from notifier.models.api_key import ApiKey, Scope
 from notifier.models.attempt import AttemptStatus, NotificationAttempt
 from notifier.models.label import NotificationLabel
 from notifier.models.partner import Partner, PartnerState
+from notifier.models.secret import PartnerSecret
 from notifier.models.sweep import SweepState
 from notifier.models.task import NotificationTask, Status
 
@@ -14,6 +15,7 @@ __all__ = [
     "NotificationLabel",
     "NotificationTask",
     "Partner",
+    "PartnerSecret",
     "PartnerState",
     "Scope",
     "Status",

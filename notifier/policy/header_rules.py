@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 MAX_HEADERS = 64
@@ -59,3 +60,21 @@ def check(headers: Any) -> dict[str, str]:
 def secrets_named(value: str) -> list[str]:
     """The names in ``{{secret:name}}`` references of a header value."""
     return [name.strip() for name in SECRET_REFERENCE.findall(value)]
+
+
+def all_secrets_named(values: Iterable[str]) -> set[str]:
+    """The names in all of these header values; of values without a brace this costs next to nothing."""
+    return {name for value in values if "{{" in value for name in secrets_named(value)}
+
+
+def with_secrets(name: str, value: str, secrets: Mapping[str, str]) -> str:
+    """The header's value with its references replaced, or ``HeaderError`` where what comes of it is no header value.
+
+    What a secret holds is not looked at for references again. Every name must be among ``secrets``.
+    """
+    if "{{" not in value:
+        return value
+    resolved = SECRET_REFERENCE.sub(lambda reference: secrets[reference[1].strip()], value)
+    if not _VALUE.fullmatch(resolved):
+        raise HeaderError(f"a secret in {name} has a line break, a control character or one outside Latin-1")
+    return resolved
