@@ -124,7 +124,7 @@ class Credentials:
             value = None if token is None else token.value
             request = authenticated.outgoing(job.sending, job.opened, values, value, now=job.now)
             inner = self._engine.submit(request)
-        except (CannotAuthenticate, sealing.SealBroken) as error:
+        except (CannotAuthenticate, sealing.UnknownKey) as error:
             job.future.set_result(without_credentials(str(error)))
             return
         except Exception as error:  # noqa: BLE001 - one row's request cannot be built: its own failure, not the batch's

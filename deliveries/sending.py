@@ -74,7 +74,7 @@ def send(
                 return credentials.send(sending, opened, now=now)
             return engine.submit(outgoing(sending, opened, now=now))
         future.set_result(Exchange(failure=FailureKind.ADDRESS_BLOCKED, failure_detail=refusal, maybe_sent=False))
-    except sealing.SealBroken as error:
+    except sealing.UnknownKey as error:
         # Of this process's settings, not of the row: another worker, or this one started anew, can send it.
         future.set_result(without_credentials(str(error)))
     except Exception as error:  # noqa: BLE001 - one row's request cannot be built: its own failure, not the batch's

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Model
+from django.db.models import QuerySet
 
 from notifier import sealing
 from notifier.models import NotificationTask, Partner, PartnerSecret
@@ -44,7 +44,7 @@ def rotate(*, after: Mapping[str, int] | None = None, batch_rows: int = BATCH_RO
 @dataclass(frozen=True, slots=True)
 class _Table:
     name: str
-    model: type[Model]
+    rows: Callable[[], QuerySet[Any]]
     columns: tuple[str, ...]
     # The columns that are to be written, from a row.
     changed: Callable[[Any], dict[str, Any]]
@@ -54,7 +54,7 @@ class _Table:
 
 def _batch(table: _Table, after: int, rows: int) -> Progress | None:
     def work() -> Progress | None:
-        batch = table.model._default_manager.filter(pk__gt=after).order_by("pk").only(*table.columns)[:rows]
+        batch = table.rows().filter(pk__gt=after).order_by("pk").only(*table.columns)[:rows]
         found = list(batch.select_for_update() if table.contended else batch)
         if not found:
             return None
@@ -68,7 +68,7 @@ def _batch(table: _Table, after: int, rows: int) -> Progress | None:
                 continue
             if columns:
                 # Without save(): nothing else of the row is ours to write.
-                resealed += table.model._default_manager.filter(pk=row.pk).update(**columns)
+                resealed += table.rows().filter(pk=row.pk).update(**columns)
         return Progress(table.name, found[-1].pk, len(found), resealed, tuple(broken))
 
     return atomically(work)
@@ -102,9 +102,9 @@ def _headers(before: sealing.StoredHeaders, sealed: sealing.StoredHeaders) -> di
 
 
 _TABLES = (
-    _Table("secrets", PartnerSecret, ("sealed",), _secret, contended=True),
-    _Table("partners", Partner, ("headers",), _partner, contended=True),
+    _Table("secrets", PartnerSecret.objects.all, ("sealed",), _secret, contended=True),
+    _Table("partners", Partner.objects.all, ("headers",), _partner, contended=True),
     # A request never changes. Bodies are read one by one, where they are sealed: they may be large.
-    _Table("notifications", NotificationTask, ("headers", "body_sealed"), _task, contended=False),
+    _Table("notifications", NotificationTask.objects.all, ("headers", "body_sealed"), _task, contended=False),
 )
 TABLES = tuple(table.name for table in _TABLES)

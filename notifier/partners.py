@@ -129,9 +129,9 @@ def _authentication(partner: Partner, refuse: Any) -> None:
     seal_bodies: Any = partner.seal_bodies
     if not isinstance(seal_bodies, bool):
         refuse("seal_bodies", "must be true or false")
-    if partner.auth and isinstance(partner.headers, dict):
-        if any(name.lower() == "authorization" for name in map(str, partner.headers)):
-            refuse("auth", "cannot stand beside a default header Authorization")
+    names = [str(name).lower() for name in partner.headers] if isinstance(partner.headers, dict) else []
+    if partner.auth and "authorization" in names:
+        refuse("auth", "cannot stand beside a default header Authorization")
 
 
 def secrets_named(partner: Partner) -> set[str]:

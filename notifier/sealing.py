@@ -10,13 +10,21 @@ from functools import lru_cache
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
-from notifier.policy import redaction
+from notifier.policy import header_rules, redaction
 
 StoredHeaders = Mapping[str, str | dict[str, str]]
 
 
 class SealBroken(Exception):
     """A sealed value cannot be opened with the keys of this process; the message holds no part of it."""
+
+
+class UnknownKey(SealBroken):
+    """It was sealed under a key that this process does not have: a matter of its settings, not of the value."""
+
+
+# A Fernet token's version, and the upper bytes of its time until the year 2106.
+_TOKEN = b"gAAAAA"
 
 
 @lru_cache(maxsize=4)
@@ -53,7 +61,13 @@ def unseal_bytes(token: bytes) -> bytes:
         return _keys()[1].decrypt(token)
     except InvalidToken:
         pass
-    raise SealBroken("it cannot be opened with NOTIFIER_SEALING_KEYS")
+    raise _broken(token)
+
+
+def _broken(token: bytes, what: str = "it") -> SealBroken:
+    if token.startswith(_TOKEN):
+        return UnknownKey(f"{what} cannot be opened with NOTIFIER_SEALING_KEYS")
+    return SealBroken(f"{what} is not sealed as it should be")
 
 
 def resealed(token: bytes) -> bytes | None:
@@ -68,14 +82,16 @@ def resealed(token: bytes) -> bytes | None:
         return ring.rotate(token)
     except InvalidToken:
         pass
-    raise SealBroken("it cannot be opened with NOTIFIER_SEALING_KEYS")
+    raise _broken(token)
 
 
 def seal_headers(headers: StoredHeaders) -> dict[str, str | dict[str, str]]:
-    """The headers as they are stored: sensitive values encrypted, those that are so already as they are."""
+    """The headers as they are stored: sensitive values encrypted, but for those that are so and mere references."""
     extra = settings.NOTIFIER_SENSITIVE_HEADERS
     return {
-        name: {"sealed": seal(value)} if isinstance(value, str) and redaction.is_sensitive(name, extra) else value
+        name: {"sealed": seal(value)}
+        if isinstance(value, str) and redaction.is_sensitive(name, extra) and not header_rules.only_refers(value)
+        else value
         for name, value in headers.items()
     }
 
@@ -91,7 +107,7 @@ def open_headers(stored: StoredHeaders) -> tuple[dict[str, str], list[str]]:
         try:
             headers[name] = unseal(value["sealed"])
         except (SealBroken, KeyError):
-            raise SealBroken(f"the sealed value of header {name} cannot be opened with NOTIFIER_SEALING_KEYS") from None
+            raise _broken(str(value.get("sealed")).encode(), f"the sealed value of header {name}") from None
         secrets.append(headers[name])
     return headers, secrets
 

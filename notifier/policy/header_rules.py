@@ -23,6 +23,8 @@ RESERVED_PREFIX = "webhook-"
 # Bounded, so that the time it takes grows with the value's length only.
 SECRET_REFERENCE = re.compile(r"\{\{\s*secret:([^}]{0,255})\}\}")
 
+_ONLY_REFERENCE = re.compile(r"(?:[A-Za-z]{1,16} )?\{\{\s*secret:[A-Za-z0-9_-]{1,64}\s*\}\}")
+
 
 class HeaderError(ValueError):
     """A header cannot be sent; the message names it and never holds its value."""
@@ -60,6 +62,11 @@ def check(headers: Any) -> dict[str, str]:
 def secrets_named(value: str) -> list[str]:
     """The names in ``{{secret:name}}`` references of a header value."""
     return [name.strip() for name in SECRET_REFERENCE.findall(value)]
+
+
+def only_refers(value: str) -> bool:
+    """Whether the value is a reference to a secret and nothing else but a scheme before it, as in ``Bearer {{secret:x}}``."""
+    return _ONLY_REFERENCE.fullmatch(value) is not None
 
 
 def all_secrets_named(values: Iterable[str]) -> set[str]:

@@ -58,7 +58,7 @@ class Command(BaseCommand):
         for line in _lines(plan):
             self.stdout.write(line)
         for line in _missing(wanted):
-            self.stdout.write(line)
+            self.stderr.write(line)
         if others:
             self.stdout.write(others)
         self.stdout.write(f"Dry run, nothing was changed: {plan.counts}." if dry_run else f"Applied: {plan.counts}.")
