@@ -12,8 +12,7 @@ from django.db.models import ProtectedError
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from notifier import sealing
-from notifier import clock
+from notifier import clock, sealing
 from notifier.admin.partners import PartnerAdmin
 from notifier.models import NotificationTask, Partner, PartnerState
 from tests.support.factories import make_partner, make_task

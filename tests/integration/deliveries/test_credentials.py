@@ -397,7 +397,7 @@ def test_an_endpoint_that_refuses_is_not_asked_again_at_once_and_nothing_of_its_
     ("fields", "reason"),
     [
         ({"allow_hosts": ["localhost:*"]}, "no access token: the token endpoint's host 127.0.0.1 is not in the partner's allow_hosts"),
-        ({"allow_private_cidrs": ["::1/128"]}, "no access token: the token endpoint could not be asked: address_blocked"),
+        ({"allow_hosts": ["localhost:*", "127.0.0.1"], "allow_private_cidrs": ["::1/128"]}, "no access token: the token endpoint could not be asked: address_blocked"),
     ],
 )  # fmt: skip
 def test_the_endpoint_is_under_the_partners_rules(

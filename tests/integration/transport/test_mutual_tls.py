@@ -101,7 +101,7 @@ def test_a_certificate_that_cannot_be_used_is_a_failure_that_tells_nothing_of_it
     with RawServer(who_are_you, tls=authority.server(asks_for_client=True)) as partner:
         for cert, key in ((certificate, other_key), (certificate, "CANARY"), ("CANARY", other_key)):
             exchange = trusting.send(partner.url(), client=ClientCertificate("acme", cert.encode(), key.encode()))
-            assert exchange.failure is FailureKind.TLS_FAILURE
+            assert exchange.failure is FailureKind.CREDENTIALS
             assert not exchange.maybe_sent
             assert "CANARY" not in exchange.failure_detail
         assert partner.requests == []
