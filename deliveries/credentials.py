@@ -17,6 +17,7 @@ from datetime import datetime
 from functools import partial
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 
 from deliveries import authenticated
 from deliveries.access_tokens import AccessToken, NoToken, read_token, token_request
@@ -167,6 +168,12 @@ class Credentials:
                 values = self._fetch(job.partner_id, job.names)
             except (Unavailable, sealing.SealBroken) as error:
                 self._fail([job], f"the store of secrets cannot be used: {error}")
+                return
+            except (OperationalError, InterfaceError):
+                raise  # the station waits for the database, and this is taken up again
+            except Exception as error:  # noqa: BLE001 - a backend of somebody's own: the failure of those who need it
+                # Its text is the backend's, and may hold anything.
+                self._fail([job], f"the store of secrets failed with {type(error).__name__}")
                 return
         if job.client is None:
             self._submit(job, values, None)

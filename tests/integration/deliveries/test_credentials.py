@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from standardwebhooks import Webhook
 
 from deliveries.credentials import ENDPOINT_PAUSE_SECONDS, YOUNGEST_REFUSED_SECONDS, Credentials
@@ -176,6 +177,30 @@ def test_a_store_that_cannot_be_asked_fails_those_who_need_it_only(worker: Worke
     assert needing.failure is FailureKind.CREDENTIALS
     assert needing.failure_detail == "the store of secrets cannot be used: the vault is sealed"
     assert plain.status == 200
+
+
+def test_a_backend_that_raises_whatever_ends_no_worker_and_shows_nothing(worker: Worker) -> None:
+    worker.backend.error = KeyError("CANARY")
+
+    exchange = worker.send(_partner(), "http://127.0.0.1:9/", headers={"X-A": "{{secret:token}}"})
+
+    assert exchange.failure_detail == "the store of secrets failed with KeyError"
+    assert worker.credentials.station.thread.is_alive()
+
+
+def test_while_the_database_is_away_what_needs_a_secret_waits_for_it(worker: Worker) -> None:
+    worker.backend.error = OperationalError("away")
+    partner = _partner()
+    set_secrets(partner, token="tttt")
+
+    with RawServer(answering(response(200))) as server:
+        make_task(partner, target_url=server.url(), headers={"X-A": "{{secret:token}}"})
+        _, future = worker.begin(partner)
+        wait_until(lambda: len(worker.backend.asked) >= 2, seconds=10, what="the station to ask again")
+        assert not future.done()
+        worker.backend.error = None
+
+        assert future.result(PATIENCE_SECONDS).status == 200
 
 
 def test_a_key_that_this_process_does_not_have_loses_nothing(worker: Worker, settings: Any) -> None:
