@@ -44,6 +44,8 @@ class Opened:
 
     headers: Mapping[str, str] = field(repr=False)
     default_headers: Mapping[str, str] = field(repr=False)
+    # Whether one of the headers was sealed: what it holds is noted then, so that it need not be opened again.
+    sealed: bool = True
 
     @property
     def named(self) -> set[str]:
@@ -70,7 +72,7 @@ def send(
         refusal = refused(sending)
         if refusal is None:
             opened = open_headers(sending)
-            if credentials is not None and (_authenticated(sending.partner) or opened.named):
+            if credentials is not None and (_authenticated(sending.partner) or _refers(opened)):
                 return credentials.send(sending, opened, now=now)
             return engine.submit(outgoing(sending, opened, now=now))
         future.set_result(Exchange(failure=FailureKind.ADDRESS_BLOCKED, failure_detail=refusal, maybe_sent=False))
@@ -84,6 +86,15 @@ def send(
 
 def without_credentials(why: str) -> Exchange:
     return Exchange(failure=FailureKind.CREDENTIALS, failure_detail=why, maybe_sent=False)
+
+
+def _refers(opened: Opened) -> bool:
+    """Whether a header may name a secret. Asked for every request, so it looks for a brace only."""
+    for headers in (opened.headers, opened.default_headers):
+        for value in headers.values():
+            if "{{" in value:
+                return True
+    return False
 
 
 def _authenticated(partner: Partner) -> bool:
@@ -100,15 +111,16 @@ def refused(sending: Sending) -> str | None:
 
 def open_headers(sending: Sending) -> Opened:
     """Raises ``SealBroken``."""
-    headers, _ = sealing.open_headers(sending.claim.headers)
-    return Opened(headers, sending.partner.opened_headers)
+    headers, sealed = sealing.open_headers(sending.claim.headers)
+    return Opened(headers, sending.partner.opened_headers, bool(sealed))
 
 
 def outgoing(sending: Sending, opened: Opened | None = None, *, now: datetime) -> Outgoing:
     """The request as it goes out. Raises where the row holds what cannot be sent."""
     opened = opened or open_headers(sending)
     claim = sending.claim
-    sending.hidden[:] = _sensitive(opened)
+    if opened.sealed:
+        sending.hidden[:] = _sensitive(opened)
     request = prepare(
         method=claim.http_method,
         url=claim.target_url,
