@@ -12,7 +12,7 @@ from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 
 from config.environment import Environment
-from notifier import clock, key_rotation, sealing, secret_store
+from notifier import checks, clock, key_rotation, sealing, secret_store
 from notifier.models import NotificationTask, Partner, PartnerSecret
 from notifier.policy import signing
 from notifier.secret_store import Backend, Unavailable, database
@@ -232,6 +232,7 @@ def test_a_backend_that_there_is_not_is_refused(settings: Any, name: str) -> Non
 
     with pytest.raises(ImproperlyConfigured, match=name):
         secret_store.backend()
+    assert [error.id for error in checks.secrets_backend_exists(None)] == ["notifier.E001"]
 
 
 # --- Keys ---------------------------------------------------------------------------------------------------------
