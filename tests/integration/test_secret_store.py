@@ -80,6 +80,7 @@ def test_a_store_that_cannot_be_asked_is_said_so(settings: Any) -> None:
     document(caller().notify(notification(partner)), 202)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_body_is_sealed_where_the_partner_says_so(woken: Any) -> None:
     partner = make_partner(seal_bodies=True)
 
@@ -105,12 +106,12 @@ def test_versions_overlap_and_the_newest_is_first() -> None:
 
     for number in (1, 2, 3):
         made = database.put(
-            partner, "token", f"value-{number}", overlap=day, now=now - (3 - number) * timedelta(hours=20)
+            partner, "token", f"value-{number}", overlap=day, now=now - (3 - number) * timedelta(hours=30)
         )
 
     assert made.version == 3
     backend = secret_store.backend()
-    # The first one retired when the third had been there for 16 hours.
+    # The first one retired six hours ago.
     assert backend.values(partner.partner_id, ["token", "none"]) == {"token": ("value-3", "value-2")}
     assert backend.known(partner.partner_id, ["token", "none"]) == {"token"}
     assert backend.values(make_partner().partner_id, ["token"]) == {}
