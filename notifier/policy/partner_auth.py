@@ -59,7 +59,7 @@ def auth(value: Any) -> Basic | ClientCredentials | None:
     """The partner's ``auth`` read, or ``AuthError``. Its secrets need not exist."""
     if value is None:
         return None
-    if not isinstance(value, dict) or value.get("type") not in _SHAPES:
+    if not isinstance(value, dict) or value.get("type") not in list(_SHAPES):
         raise AuthError(f"must have a type, one of {', '.join(_SHAPES)}")
     given = {key: entry for key, entry in value.items() if key != "type"}
     required, optional = _SHAPES[value["type"]]

@@ -65,7 +65,7 @@ def test_auth_that_cannot_be_used_is_refused_with_the_place(value: Any, reason: 
 
 
 @pytest.mark.parametrize(
-    "value", [[], "c", {"certificate": "c"}, {"certificate": "c", "key": "-----BEGIN"}, {"certificate": "c", "key": "k", "x": "y"}]
+    "value", [[], "c", {"certificate": "c"}, {"certificate": "c", "key": "-----BEGIN PRIVATE KEY-----"}, {"certificate": "c", "key": "k", "x": "y"}]
 )  # fmt: skip
 def test_a_client_certificate_that_cannot_be_used_is_refused(value: Any) -> None:
     with pytest.raises(AuthError):
