@@ -150,7 +150,7 @@ class Monitor:
 
     def _watch(self) -> None:
         try:
-            with self._connection.monitor() as monitor:
+            with self._connection.monitor() as monitor:  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
                 for command in monitor.listen():
                     self.seen.append(str(command).encode())
         except (redis.RedisError, ValueError, OSError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+from typing import Literal
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -63,6 +64,7 @@ def test_what_holds_no_secret_stays_as_it_is(text: str) -> None:
     assert scrub(text, [SECRET, "another-secret"]) == text
 
 
+_SURROGATES: tuple[Literal["Cs"]] = ("Cs",)
 _ENCODERS = st.sampled_from(
     [
         lambda text: text,
@@ -80,11 +82,11 @@ _ENCODERS = st.sampled_from(
 
 @settings(max_examples=300)
 @given(
-    secret=st.text(st.characters(exclude_categories=("Cs",), exclude_characters="*"), min_size=8, max_size=40).filter(
-        lambda text: len(set(text)) > 3
-    ),
-    before=st.text(st.characters(exclude_categories=("Cs",)), max_size=20),
-    after=st.text(st.characters(exclude_categories=("Cs",)), max_size=20),
+    secret=st.text(
+        st.characters(exclude_categories=_SURROGATES, exclude_characters="*"), min_size=8, max_size=40
+    ).filter(lambda text: len(set(text)) > 3),
+    before=st.text(st.characters(exclude_categories=_SURROGATES), max_size=20),
+    after=st.text(st.characters(exclude_categories=_SURROGATES), max_size=20),
     encode=_ENCODERS,
 )
 def test_no_text_around_it_and_no_encoding_of_it_all_keeps_a_secret_visible(
