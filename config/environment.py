@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +12,27 @@ from urllib.parse import urlsplit
 import environ
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
+
+
+class HiddenText(str):
+    """A text that shows as ``***`` wherever settings are dumped, such as by ``manage.py diffsettings``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class PartnerSecrets:
+    """Secrets by partner and name, each with its versions, the newest first; shows as ``***``."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: dict[str, dict[str, tuple[str, ...]]]) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "'***'"
 
 
 class Environment:
@@ -40,7 +62,7 @@ class Environment:
         value = self._raw(name, "(required)")
         if value is None:
             raise ImproperlyConfigured(f"{name} is not set. {why}")
-        return value
+        return HiddenText(value)
 
     def integer(self, name: str, default: int, *, minimum: int, maximum: int) -> int:
         value = self._raw(name, default)
@@ -99,7 +121,7 @@ class Environment:
         value = self._raw(name, default) or default
         if not value.startswith(("redis://", "rediss://", "redis+socket://", "sentinel://")):
             raise ImproperlyConfigured(f"{name} must begin with redis://, rediss://, redis+socket:// or sentinel://.")
-        return value
+        return HiddenText(value)
 
     def checked_list(self, name: str, check: Callable[[str], object], default: tuple[str, ...] = ()) -> list[str]:
         """A comma-separated list; ``check`` raises ``ValueError`` with what is wrong with an entry."""
@@ -137,7 +159,30 @@ class Environment:
                 raise ImproperlyConfigured(
                     f"{name}: key number {number} is not a Fernet key (32 bytes in URL-safe base64)."
                 ) from None
-        return keys
+        return [HiddenText(key) for key in keys]
+
+    def partner_secrets(self, name: str) -> PartnerSecrets:
+        """JSON: ``{"partner": {"name": "value" or ["newest", "older", …]}}``; nothing of it is ever repeated."""
+        value = self._raw(name, "")
+        try:
+            given = json.loads(value or "{}")
+            found = {
+                partner: {
+                    secret: tuple(versions if isinstance(versions, list) else [versions])
+                    for secret, versions in secrets.items()
+                }
+                for partner, secrets in given.items()
+            }
+        except (ValueError, AttributeError):
+            found = None
+        texts = found is not None and all(
+            versions and all(isinstance(version, str) and version for version in versions)
+            for secrets in found.values()
+            for versions in secrets.values()
+        )
+        if found is None or not texts:
+            raise ImproperlyConfigured(f'{name} is not JSON like {{"partner": {{"name": "value"}}}}.')
+        return PartnerSecrets(found)
 
     def database(self, name: str, default: str) -> dict[str, Any]:
         """A database URL: ``mysql://user:password@host:port/name`` or ``sqlite:////path/file``."""
@@ -153,4 +198,4 @@ class Environment:
             ) from None
         if not config.get("NAME"):
             raise ImproperlyConfigured(f"{name} names no database; it should end in /name.")
-        return dict(config)
+        return {**config, "PASSWORD": HiddenText(config.get("PASSWORD") or "")}

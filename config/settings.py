@@ -82,6 +82,17 @@ NOTIFIER_ACCEPT_RATE_PER_SECOND = env.integer("NOTIFIER_ACCEPT_RATE_PER_SECOND",
 NOTIFIER_SEALING_KEYS = env.fernet_keys("NOTIFIER_SEALING_KEYS")
 NOTIFIER_SENSITIVE_HEADERS = env.names_list("NOTIFIER_SENSITIVE_HEADERS")
 
+# --- Partners' secrets --------------------------------------------------------------------------------------------
+NOTIFIER_SECRETS_BACKEND = env.text("NOTIFIER_SECRETS_BACKEND", "database")
+NOTIFIER_SECRETS_DIR = env.text("NOTIFIER_SECRETS_DIR")
+if NOTIFIER_SECRETS_BACKEND == "files" and not Path(NOTIFIER_SECRETS_DIR or "/nowhere").is_dir():
+    raise ImproperlyConfigured(
+        f"NOTIFIER_SECRETS_DIR={NOTIFIER_SECRETS_DIR!r} is not a folder; the backend files needs one."
+    )
+NOTIFIER_SECRETS = env.partner_secrets("NOTIFIER_SECRETS")
+# How long a worker uses a secret that it has read.
+NOTIFIER_SECRETS_CACHE_SECONDS = env.seconds("NOTIFIER_SECRETS_CACHE_SECONDS", 5, minimum=0, maximum=300)
+
 # --- Delivering ---------------------------------------------------------------------------------------------------
 NOTIFIER_ENGINE_SLOTS = env.integer("NOTIFIER_ENGINE_SLOTS", 1500, minimum=1, maximum=20_000)
 # The longest total time-out that a partner may have.

@@ -11,13 +11,14 @@ from django.conf import settings
 
 from deliveries import sweeper
 from deliveries.claimer import Claimer
+from deliveries.credentials import Credentials
 from deliveries.recorder import Recorder
 from deliveries.sending import Sending, send
 from deliveries.station import Station
 from deliveries.transport.egress import FIRST_LOOKUP_SECONDS, Egress, proxy_at
 from deliveries.transport.engine import Engine
 from deliveries.woken import Woken
-from notifier import listeners
+from notifier import listeners, secret_store
 from notifier.wake import publisher
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Dispatcher:
         self._engine = Engine(
             ca_file=settings.NOTIFIER_CA_FILE, read_bytes=settings.NOTIFIER_RESPONSE_READ_BYTES, egress=_egress()
         )
+        self._credentials = Credentials(self._engine, secret_store.backend())
         self._recorder = Recorder(
             release=self._woken.release, wake=self._wake_everywhere, wake_later=self._woken.wake_later
         )
@@ -42,6 +44,7 @@ class Dispatcher:
 
     def start(self) -> None:
         self._engine.start()
+        self._credentials.station.start()
         self._recorder_station.start()
         self._claimer_station.start()
 
@@ -70,6 +73,7 @@ class Dispatcher:
         while self.in_flight and time.monotonic() < give_up:
             self._woken.wait_for_release(give_up - time.monotonic())
         left = self.in_flight
+        self._credentials.stop()
         self._engine.stop()
         self._recorder.stop()
         self._recorder_station.hurry()
@@ -85,7 +89,7 @@ class Dispatcher:
         publisher.wake(woken)
 
     def _send(self, sending: Sending, now: datetime) -> None:
-        future = send(sending, self._engine, now=now)
+        future = send(sending, self._engine, now=now, credentials=self._credentials)
         future.add_done_callback(lambda done: self._recorder.put(sending, done))
 
 

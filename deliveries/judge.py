@@ -82,7 +82,7 @@ def _result(
     sending: Sending, exchange: Exchange, judgement: Judgement, decision: retry.Decision, *, excused: bool
 ) -> Result:
     hidden = secrets_of(sending) if exchange.headers or exchange.body or exchange.failure_detail else []
-    kept = exchange.body[: settings.NOTIFIER_RESPONSE_KEEP_BYTES].decode("utf-8", "replace")
+    headers, body = _kept(sending, exchange, hidden)
     message = judgement.error_message
     return Result(
         task_key=sending.claim.id,
@@ -96,6 +96,16 @@ def _result(
         error_message=None if message is None else redaction.scrub(message, hidden),
         timing=exchange.timing,
         remote_ip=exchange.remote_ip,
-        response_headers=redaction.response_headers(exchange.headers, secrets=hidden, max_bytes=HEADER_BYTES),
-        response_body=redaction.scrub(kept, hidden),
+        response_headers=headers,
+        response_body=body,
     )
+
+
+def _kept(sending: Sending, exchange: Exchange, hidden: list[str]) -> tuple[list[list[str]], str]:
+    """Of the answer's headers and body what may be kept: nothing that could repeat a sealed body, in whatever words."""
+    if sending.claim.body_sealed:
+        return redaction.response_headers_of_sealed(exchange.headers, max_bytes=HEADER_BYTES), ""
+    body = redaction.kept_text(
+        exchange.body, hidden, max_bytes=settings.NOTIFIER_RESPONSE_KEEP_BYTES, truncated=exchange.body_truncated
+    )
+    return redaction.response_headers(exchange.headers, secrets=hidden, max_bytes=HEADER_BYTES), body

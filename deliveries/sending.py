@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 import secrets
+from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 from django.conf import settings
 
@@ -16,7 +18,7 @@ from deliveries.transport.request import Limits, Outgoing, prepare, sensitive_va
 from notifier import gate, sealing
 from notifier.lifecycle import Claim
 from notifier.models import Partner
-from notifier.policy import destination
+from notifier.policy import destination, header_rules
 from notifier.policy.exchange import Exchange, FailureKind
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})")
@@ -32,19 +34,71 @@ class Sending:
     probe: bool = False
     # On the monotonic clock: what begins later could outlive its lease.
     begin_before: float = math.inf
+    # What it carries that nobody may read, should the partner echo it; filled when the request is built.
+    hidden: list[str] = field(default_factory=list, repr=False)
 
 
-def send(sending: Sending, engine: Engine, *, now: datetime) -> Future[Exchange]:
-    """Hand the request to the engine. The future holds the Exchange, or what kept the request from being built."""
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A sending's headers as they are stored, opened: references to secrets still stand in them."""
+
+    headers: Mapping[str, str] = field(repr=False)
+    default_headers: Mapping[str, str] = field(repr=False)
+    # Whether one of the headers was sealed: what it holds is noted then, so that it need not be opened again.
+    sealed: bool = True
+
+    @property
+    def named(self) -> set[str]:
+        """The secrets that they name."""
+        named = header_rules.all_secrets_named(self.headers.values())
+        return named | header_rules.all_secrets_named(self.default_headers.values())
+
+
+class Authenticates(Protocol):
+    """Who sends what needs a secret: ``deliveries.credentials``."""
+
+    def send(self, sending: Sending, opened: Opened, *, now: datetime) -> Future[Exchange]: ...
+
+
+def send(
+    sending: Sending, engine: Engine, *, now: datetime, credentials: Authenticates | None = None
+) -> Future[Exchange]:
+    """Hand the request to the engine. The future holds the Exchange, or what kept the request from being built.
+
+    A request that needs a secret goes to ``credentials`` instead, which has them or gets them without making others wait.
+    """
     future: Future[Exchange] = Future()
     try:
         refusal = refused(sending)
         if refusal is None:
-            return engine.submit(outgoing(sending, now=now), sender=sending.partner.partner_id)
+            opened = open_headers(sending)
+            if credentials is not None and (_authenticated(sending.partner) or _refers(opened)):
+                return credentials.send(sending, opened, now=now)
+            return engine.submit(outgoing(sending, opened, now=now), sender=sending.partner.partner_id)
         future.set_result(Exchange(failure=FailureKind.ADDRESS_BLOCKED, failure_detail=refusal, maybe_sent=False))
+    except sealing.UnknownKey as error:
+        # Of this process's settings, not of the row: another worker, or this one started anew, can send it.
+        future.set_result(without_credentials(str(error)))
     except Exception as error:  # noqa: BLE001 - one row's request cannot be built: its own failure, not the batch's
         future.set_exception(error)
     return future
+
+
+def without_credentials(why: str) -> Exchange:
+    return Exchange(failure=FailureKind.CREDENTIALS, failure_detail=why, maybe_sent=False)
+
+
+def _refers(opened: Opened) -> bool:
+    """Whether a header may name a secret. Asked for every request, so it looks for a brace only."""
+    for headers in (opened.headers, opened.default_headers):
+        for value in headers.values():
+            if "{{" in value:
+                return True
+    return False
+
+
+def _authenticated(partner: Partner) -> bool:
+    return bool(partner.auth or partner.signing_secrets or partner.client_certificate)
 
 
 def refused(sending: Sending) -> str | None:
@@ -53,38 +107,57 @@ def refused(sending: Sending) -> str | None:
     return None if refusal is None else refusal.message
 
 
-def outgoing(sending: Sending, *, now: datetime) -> Outgoing:
+def open_headers(sending: Sending) -> Opened:
+    """Raises ``SealBroken``."""
+    headers, sealed = sealing.open_headers(sending.claim.headers)
+    return Opened(headers, sending.partner.opened_headers, bool(sealed))
+
+
+def outgoing(sending: Sending, opened: Opened | None = None, *, now: datetime) -> Outgoing:
     """The request as it goes out. Raises where the row holds what cannot be sent."""
-    claim, partner = sending.claim, sending.partner
-    headers, _ = sealing.open_headers(claim.headers)
+    opened = opened or open_headers(sending)
+    claim = sending.claim
+    if opened.sealed:
+        sending.hidden[:] = _sensitive(opened)
     request = prepare(
         method=claim.http_method,
         url=claim.target_url,
-        headers=headers,
-        default_headers=partner.headers,
-        body=claim.body,
+        headers=opened.headers,
+        default_headers=opened.default_headers,
+        body=sealing.unseal_bytes(claim.body) if claim.body_sealed and claim.body is not None else claim.body,
         content_type=claim.content_type,
         webhook_id=str(claim.task_id),
         attempt_no=claim.attempt_count,
         traceparent=_continued(claim.traceparent),
         now=now,
     )
-    limits = Limits(
+    return Outgoing(request, limits(sending))
+
+
+def limits(sending: Sending) -> Limits:
+    """How long a request of this partner's may take, and where it may go."""
+    partner = sending.partner
+    return Limits(
         connect_timeout=min(partner.connect_timeout_seconds, settings.NOTIFIER_MAX_TIMEOUT_SECONDS),
         total_timeout=min(partner.timeout_seconds, settings.NOTIFIER_MAX_TIMEOUT_SECONDS),
         begin_before=sending.begin_before,
         allow_private_cidrs=tuple(partner.allow_private_cidrs),
     )
-    return Outgoing(request, limits)
 
 
 def secrets_of(sending: Sending) -> list[str]:
     """What of this request must not be shown, should the partner echo it."""
+    if sending.hidden:
+        return sending.hidden
     try:
-        headers, _ = sealing.open_headers(sending.claim.headers)
+        return _sensitive(open_headers(sending))
     except sealing.SealBroken:
         return []
-    return sensitive_values({**sending.partner.headers, **headers}, tuple(settings.NOTIFIER_SENSITIVE_HEADERS))
+
+
+def _sensitive(opened: Opened) -> list[str]:
+    merged = {**opened.default_headers, **opened.headers}
+    return sensitive_values(merged, tuple(settings.NOTIFIER_SENSITIVE_HEADERS))
 
 
 def _continued(traceparent: str | None) -> str | None:

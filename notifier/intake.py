@@ -12,7 +12,7 @@ import uuid_utils
 from django.db import IntegrityError, OperationalError, transaction
 from prometheus_client import Counter
 
-from notifier import clock, gate, lifecycle, sealing
+from notifier import clock, gate, lifecycle, sealing, secret_store
 from notifier.models import ApiKey, NotificationTask, Partner
 from notifier.models.task import HIGHEST_PRIORITY
 from notifier.partners import Directory
@@ -99,19 +99,29 @@ def _check(notification: Notification, partner: Partner, now: datetime) -> None:
         raise Refused("partner_disabled", "partner_id", f"Partner {partner.partner_id!r} is disabled.")
     if (refusal := gate.refusal(notification.target, partner)) is not None:
         raise Refused(refusal.code, "target_url", refusal.message)
-    for name, value in notification.headers.items():
-        if unknown := header_rules.secrets_named(value):
-            raise Refused(
-                "unknown_secret", "headers", f"Header {name} names a secret {unknown[0]!r} that does not exist."
-            )
+    _check_secrets(notification, partner)
     if notification.deliver_at is not None and notification.deliver_at > now + MAX_DELIVER_AHEAD:
         raise Refused("deliver_at_too_far", "deliver_at", "deliver_at is more than a year ahead.")
     if notification.expires_at is not None and notification.expires_at <= max(notification.deliver_at or now, now):
         raise Refused("expires_too_early", "expires_at", "expires_at is not after now and deliver_at.")
 
 
+def _check_secrets(notification: Notification, partner: Partner) -> None:
+    """Refuse names of secrets that do not exist. No secret is opened here; that is the worker's, at send."""
+    named = header_rules.all_secrets_named(notification.headers.values())
+    if not named:
+        return
+    known = secret_store.backend().known(partner.partner_id, named)
+    for name, value in notification.headers.items():
+        for secret in header_rules.secrets_named(value):
+            if secret not in known:
+                sentence = f"Header {name} names a secret {secret!r} that partner {partner.partner_id!r} does not have."
+                raise Refused("unknown_secret", "headers", sentence)
+
+
 def _build(notification: Notification, partner: Partner, key: ApiKey | None, now: datetime) -> NotificationTask:
     due = max(notification.deliver_at or now, now)
+    sealed = partner.seal_bodies and notification.body is not None
     return NotificationTask(
         task_id=task_id_at(now),
         partner=partner,
@@ -119,7 +129,8 @@ def _build(notification: Notification, partner: Partner, key: ApiKey | None, now
         target_url=notification.target.url,
         http_method=notification.method,
         headers=sealing.seal_headers(notification.headers),
-        body=notification.body,
+        body=sealing.seal_bytes(notification.body or b"") if sealed else notification.body,
+        body_sealed=sealed,
         body_format=notification.body_format,
         content_type=notification.content_type,
         metadata=dict(notification.metadata),

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from django.core.exceptions import ValidationError
 
-from notifier import partners
+from notifier import partners, sealing
 from notifier.models import Partner
 from notifier.policy import redaction, retry
 
@@ -35,6 +35,10 @@ COLUMNS = {
     "success_condition": "success_condition",
     "max_age_hours": "max_age_hours",
     "headers": "headers",
+    "auth": "auth",
+    "signing_secrets": "signing_secrets",
+    "client_certificate": "client_certificate",
+    "seal_bodies": "seal_bodies",
     "rate_per_second": "rate_per_second",
     "burst": "burst",
     "max_concurrency": "max_concurrency",
@@ -236,6 +240,8 @@ def changes(old: Partner, new: Partner, *, sensitive: Collection[str]) -> list[C
     found: list[Change] = []
     for key, column in COLUMNS.items():
         before, after = getattr(old, column), getattr(new, column)
+        if column == "headers":
+            before, after = _opened(before), _opened(after)
         if before == after:
             continue
         if column == "headers":
@@ -243,6 +249,14 @@ def changes(old: Partner, new: Partner, *, sensitive: Collection[str]) -> list[C
         else:
             found.append(Change(column, f"{key}: {_value(before)} → {_value(after)}"))
     return found
+
+
+def _opened(headers: sealing.StoredHeaders) -> Mapping[str, Any]:
+    """For comparing alone. Values that cannot be opened any more are as they are: unequal to any other."""
+    try:
+        return sealing.open_headers(headers)[0]
+    except sealing.SealBroken:
+        return headers
 
 
 def _header_changes(before: Mapping[str, str], after: Mapping[str, str], sensitive: Collection[str]) -> Iterator[str]:
@@ -253,7 +267,7 @@ def _header_changes(before: Mapping[str, str], after: Mapping[str, str], sensiti
 
 
 def _header(headers: Mapping[str, str], name: str, sensitive: Collection[str]) -> str:
-    if name in headers and redaction.is_sensitive(name, sensitive):
+    if name in headers and (redaction.is_sensitive(name, sensitive) or not isinstance(headers[name], str)):
         return redaction.MASK
     return _value(headers.get(name))
 

@@ -13,8 +13,9 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from notifier.models import Partner
-from notifier.policy import allow_list, condition, header_rules, retry
+from notifier.policy import allow_list, condition, header_rules, partner_auth, redaction, retry
 from notifier.policy.header_rules import HeaderError
+from notifier.policy.partner_auth import AuthError
 
 PARTNER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MAX_SCHEDULE_STEPS = 100
@@ -41,6 +42,7 @@ def validate(partner: Partner) -> None:
         refuse("enabled", "must be true or false")
     _numbers(partner, refuse)
     _destinations(partner, refuse)
+    _authentication(partner, refuse)
     _retry(partner, refuse)
     _judging(partner, refuse)
     if errors:
@@ -104,10 +106,41 @@ def _destinations(partner: Partner, refuse: Any) -> None:
             ipaddress.ip_network(block)
         except ValueError as error:
             refuse("allow_private_cidrs", f"{block!r} is not an address range like 10.1.0.0/16: {error}")
+    headers: Any = partner.headers
+    if isinstance(headers, dict):
+        # A sealed value was looked at before it was sealed.
+        headers = {name: redaction.MASK if isinstance(value, dict) else value for name, value in headers.items()}
     try:
-        header_rules.check(partner.headers)
+        header_rules.check(headers)
     except HeaderError as error:
         refuse("headers", str(error))
+
+
+def _authentication(partner: Partner, refuse: Any) -> None:
+    for field, read in (
+        ("auth", partner_auth.auth),
+        ("client_certificate", partner_auth.client_certificate),
+        ("signing_secrets", partner_auth.signing_secrets),
+    ):
+        try:
+            read(getattr(partner, field))
+        except AuthError as error:
+            refuse(field, str(error))
+    seal_bodies: Any = partner.seal_bodies
+    if not isinstance(seal_bodies, bool):
+        refuse("seal_bodies", "must be true or false")
+    names = [str(name).lower() for name in partner.headers] if isinstance(partner.headers, dict) else []
+    if partner.auth and "authorization" in names:
+        refuse("auth", "cannot stand beside a default header Authorization")
+
+
+def secrets_named(partner: Partner) -> set[str]:
+    """The secrets that a valid partner's configuration names."""
+    named = set(partner_auth.secrets_of(partner_auth.auth(partner.auth))) | set(partner.signing_secrets)
+    certificate = partner_auth.client_certificate(partner.client_certificate)
+    if certificate is not None:
+        named |= {certificate.certificate, certificate.key}
+    return named | header_rules.all_secrets_named(value for value in partner.headers.values() if isinstance(value, str))
 
 
 def _retry(partner: Partner, refuse: Any) -> None:

@@ -14,6 +14,7 @@ import selectors
 import threading
 import time
 from concurrent.futures import Future
+from functools import partial
 
 import pycurl
 
@@ -22,7 +23,7 @@ from deliveries.transport.guard import Guard
 from deliveries.transport.kept import Kept
 from deliveries.transport.names import Addresses, LookUp, Names, look_up
 from deliveries.transport.queue import FairQueue
-from deliveries.transport.request import Outgoing, Unsendable
+from deliveries.transport.request import ClientCertificate, Outgoing, Unsendable
 from deliveries.transport.transfer import Transfer, exchange_of, milliseconds
 from notifier.policy.exchange import Exchange, FailureKind, Timing
 
@@ -211,7 +212,8 @@ class Engine:
         )
 
     def _send(self, transfer: Transfer) -> None:
-        transfer.guard = Guard(transfer.outgoing.limits.allow_private_cidrs, self._kept.is_open, self._egress)
+        is_open = partial(self._kept.is_open, transfer.outgoing.client)
+        transfer.guard = Guard(transfer.outgoing.limits.allow_private_cidrs, is_open, self._egress)
         if (transfer.addresses or self._egress.proxy) and (refusal := self._refusal(transfer)):
             transfer.future.set_result(_refused(refusal, milliseconds(transfer.looked_up_seconds)))
             return
@@ -246,6 +248,8 @@ class Engine:
         easy.setopt(pycurl.FOLLOWLOCATION, 0)
         easy.setopt(pycurl.NOSIGNAL, 1)
         easy.setopt(pycurl.CAINFO, self._ca_file)
+        if transfer.outgoing.client is not None:
+            _identify(easy, transfer.outgoing.client)
         easy.setopt(pycurl.ACCEPT_ENCODING, "")
         self._configure_route(easy, transfer, url)
         spent = time.monotonic() - transfer.began
@@ -299,7 +303,7 @@ class Engine:
 
     def _end(self, easy: pycurl.Curl, code: int, message: str) -> None:
         transfer = self._running.pop(easy)
-        self._kept.note(easy)
+        self._kept.note(easy, transfer.outgoing.client)
         self._multi.remove_handle(easy)
         exchange = exchange_of(transfer, easy, code, message)
         easy.reset()
@@ -321,6 +325,18 @@ def _refused(why: str, looked_up_ms: float) -> Exchange:
 def _held_up() -> Exchange:
     """Of a process that was stopped, or starved, between claim and send: another worker may have the task by now."""
     return Exchange(failure=FailureKind.HELD_UP, failure_detail="it was too late to begin", maybe_sent=False)
+
+
+def _identify(easy: pycurl.Curl, client: ClientCertificate) -> None:
+    """Mutual TLS. Certificate and key go from memory to memory; no file has them."""
+    easy.setopt(pycurl.SSLCERT_BLOB, client.certificate)
+    easy.setopt(pycurl.SSLCERTTYPE, "PEM")
+    easy.setopt(pycurl.SSLKEY_BLOB, client.key)
+    easy.setopt(pycurl.SSLKEYTYPE, "PEM")
+    # Without one OpenSSL would ask for it on the terminal.
+    easy.setopt(pycurl.KEYPASSWD, "")
+    # A session that is resumed is its first connection's client.
+    easy.setopt(pycurl.SSL_SESSIONID_CACHE, 0)
 
 
 def _line(name: str, value: str | bytes) -> bytes:

@@ -21,7 +21,8 @@ _KINDS: Final = {
     pycurl.E_OPERATION_TIMEDOUT: FailureKind.TIMEOUT,
     pycurl.E_SSL_CONNECT_ERROR: FailureKind.TLS_FAILURE,
     pycurl.E_GOT_NOTHING: FailureKind.EMPTY_RESPONSE,
-    pycurl.E_SSL_CERTPROBLEM: FailureKind.TLS_FAILURE,
+    43: FailureKind.CREDENTIALS,  # CURLE_BAD_FUNCTION_ARGUMENT: a client's key that is none, or not its certificate's
+    pycurl.E_SSL_CERTPROBLEM: FailureKind.CREDENTIALS,  # a client certificate that is none
     pycurl.E_SSL_CIPHER: FailureKind.TLS_FAILURE,
     pycurl.E_SEND_ERROR: FailureKind.CONNECTION_RESET,
     pycurl.E_RECV_ERROR: FailureKind.CONNECTION_RESET,

@@ -12,6 +12,8 @@ import time
 
 import pycurl
 
+from deliveries.transport.request import ClientCertificate
+
 # A partner that drops kept connections without a word gets a new one for each request for this long.
 DISTRUST_SECONDS = 600
 _ORIGIN = re.compile(r"https?://[^/?#]+")
@@ -25,10 +27,12 @@ class Kept:
     def __init__(self) -> None:
         self._sockets: dict[Endpoints, int] = {}
         self._endpoints: dict[int, Endpoints] = {}
+        # Of connections that were made with a client certificate.
+        self._clients: dict[Endpoints, ClientCertificate] = {}
         self._distrusted_until: dict[str, float] = {}
 
-    def note(self, easy: pycurl.Curl) -> None:
-        """A transfer has ended: remember the socket of its connection, should libcurl have kept it."""
+    def note(self, easy: pycurl.Curl, client: ClientCertificate | None = None) -> None:
+        """A transfer has ended: remember the socket of its connection, should libcurl have kept it, and as whom."""
         descriptor = easy.getinfo(pycurl.ACTIVESOCKET)
         if descriptor < 0:
             return
@@ -37,13 +41,23 @@ class Kept:
         if before != ends:
             if before is not None:
                 self._sockets.pop(before, None)
+                self._clients.pop(before, None)
             self._endpoints[descriptor] = ends
         self._sockets[ends] = descriptor
+        if client is None:
+            self._clients.pop(ends, None)
+        else:
+            self._clients[ends] = client
 
-    def is_open(self, remote_ip: str, remote_port: int, local_port: int) -> bool:
-        """Whether nothing is to be read from a kept connection: not its end, nor an answer that nobody asked for."""
-        descriptor = self._sockets.get((remote_ip, remote_port, local_port))
-        if descriptor is None:
+    def is_open(self, client: ClientCertificate | None, remote_ip: str, remote_port: int, local_port: int) -> bool:
+        """Whether a kept connection was made as that client, and nothing is to be read from it: not its end, nor an
+        answer that nobody asked for.
+
+        libcurl keeps connections of different certificates apart as well; this does not rely on it.
+        """
+        ends = (remote_ip, remote_port, local_port)
+        descriptor = self._sockets.get(ends)
+        if descriptor is None or self._clients.get(ends) != client:
             return False
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import requests
@@ -32,11 +34,24 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """Who we are to a partner that asks for a certificate (mutual TLS); both in PEM.
+
+    A connection that was made with it serves no request but those of the same owner with the same certificate.
+    """
+
+    owner: str
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Outgoing:
     """One request ready for the engine."""
 
     request: requests.PreparedRequest
     limits: Limits
+    client: ClientCertificate | None = None
 
     def __repr__(self) -> str:
         """Without URL, headers and body, which may hold secrets."""
@@ -77,6 +92,27 @@ def prepare(
 
 
 def sensitive_values(headers: Mapping[str, str], extra: tuple[str, ...]) -> list[str]:
-    """Values that must not be shown should the partner echo them: whole, and without the scheme before a credential."""
-    values = [value for name, value in headers.items() if redaction.is_sensitive(name, extra)]
-    return values + [value.partition(" ")[2] for value in values if " " in value]
+    """Values that must not be shown should the partner echo them: whole, and the credentials within.
+
+    Those are what stands behind a scheme, the user name and password of Basic (RFC 7617), and each cookie's value.
+    """
+    found: list[str] = []
+    for name, value in headers.items():
+        if redaction.is_sensitive(name, extra):
+            found += [value, *_credentials(name, value)]
+    return found
+
+
+def _credentials(name: str, value: str) -> list[str]:
+    if name.lower() == "cookie":
+        return [pair.partition("=")[2].strip() for pair in value.split(";")]
+    scheme, blank, credential = value.partition(" ")
+    if not blank:
+        return []
+    if scheme.lower() != "basic":
+        return [credential]
+    try:
+        decoded = base64.b64decode(credential, validate=True).decode("utf-8", "replace")
+    except binascii.Error:
+        return [credential]
+    return [credential, decoded, decoded.partition(":")[2]]

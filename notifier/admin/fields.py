@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from notifier import sealing
 from notifier.policy import redaction
 
 
@@ -60,6 +61,22 @@ class Numbers(_Text):
             raise ValidationError(f"Write {kind} with commas between them.") from None
 
 
+class Json(_Text):
+    """An object, as JSON; ``None`` where nothing is written."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return json.dumps(value, indent=2) if isinstance(value, dict) else value or ""
+
+    def to_python(self, value: Any) -> Any:
+        if not (value or "").strip():
+            return None
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            # The text is not repeated: it may be a secret.
+            raise ValidationError('Write an object in JSON, like {"type": "basic", …}.') from None
+
+
 class HeaderLines(_Text):
     """``Name: value``, one a line. Values of sensitive headers are shown as ``***``, and kept where that is left standing."""
 
@@ -89,11 +106,9 @@ class HeaderLines(_Text):
     @staticmethod
     def unmasked(given: dict[str, str], stored: dict[str, str]) -> dict[str, str]:
         """What was given, with the stored value wherever a sensitive header still reads ``***``."""
-        extra = settings.NOTIFIER_SENSITIVE_HEADERS
+        shown = sealing.shown_headers(stored)
         kept = {
-            name: stored[name]
-            for name, value in given.items()
-            if value == redaction.MASK and redaction.is_sensitive(name, extra) and name in stored
+            name: stored[name] for name, value in given.items() if value == redaction.MASK and shown.get(name) == value
         }
         return given | kept
 
@@ -104,4 +119,4 @@ def as_sentences(reasons: Iterable[str]) -> list[str]:
 
 
 def _masked(headers: dict[str, str]) -> dict[str, str]:
-    return redaction.masked(headers, settings.NOTIFIER_SENSITIVE_HEADERS)
+    return sealing.shown_headers(headers)

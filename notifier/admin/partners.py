@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 
 from notifier import audit, clock, partners, sealing
 from notifier.admin import show
-from notifier.admin.fields import HeaderLines, Lines, Numbers, as_sentences
+from notifier.admin.fields import HeaderLines, Json, Lines, Numbers, as_sentences
 from notifier.admin.partner_actions import PartnerOperations
 from notifier.models import NotificationTask, Partner, PartnerState
 
@@ -39,6 +39,18 @@ class PartnerForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs' gene
         rows=5,
         help_text="Sent with every notification, one a line, as Name: value. A sensitive value is shown as ***; leave that to keep it.",
     )
+    auth = Json(
+        rows=4,
+        help_text='{"type": "basic", "username": "…", "password": "name of a secret"}, or "oauth2_client_credentials" with token_url, '
+        "client_id, client_secret (name of a secret) and, where asked for, scope, audience, client_auth. Empty: none.",
+    )
+    signing_secrets = Lines(
+        help_text="Names of the secrets that sign (Standard Webhooks), one a line. Empty: not signed."
+    )
+    client_certificate = Json(
+        rows=2,
+        help_text='Mutual TLS: {"certificate": "name of a secret", "key": "name of a secret"}, both PEM. Empty: none.',
+    )
     permanent_statuses = Numbers(
         whole=True,
         empty=[],
@@ -56,6 +68,7 @@ class PartnerForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs' gene
             "enabled": "Off: its notifications are refused, and those accepted before wait.",
             "max_age_hours": "After this a notification that has not succeeded is dead, unless its producer says otherwise.",
             "success_condition": "CEL over status, headers, json and text.",
+            "seal_bodies": "Encrypt the bodies of its notifications in the table, and keep nothing of its answers.",
             "rate_per_second": "The most requests in a second, of all workers together.",
             "burst": "How many may go at once after a silence; needs a rate. Empty: what one second allows, at least 1.",
             "max_concurrency": "The most requests in flight at once, of all workers together.",
@@ -136,6 +149,7 @@ class PartnerAdmin(PartnerOperations):
             "Where it may be reached": (
                 "allow_hosts", "allow_private_cidrs", "headers_shown" if looks else "headers",
             ),
+            "Authentication and secrets": ("auth", "signing_secrets", "client_certificate", "seal_bodies"),
             "Time-outs": ("connect_timeout_seconds", "timeout_seconds"),
             "Retry": retry,
             "What counts as success": ("success_condition", "permanent_statuses"),

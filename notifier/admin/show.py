@@ -99,6 +99,8 @@ def body(task: NotificationTask) -> str | SafeString:
     """What is sent, readable: text as text, JSON indented, other bytes as hexadecimal; its beginning, where it is long."""
     if task.body is None:
         return "none"
+    if task.body_sealed:
+        return "sealed"
     raw = bytes(task.body)
     decoded = _decoded(raw)
     if decoded is None:

@@ -15,12 +15,13 @@ from django.utils.html import escape
 from django.views import defaults
 from rest_framework import exceptions
 
+from notifier import secret_store
 from notifier.availability import database, is_connection_lost
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-DATABASE_RETRY_SECONDS = 5
+LATER = {"Retry-After": "5"}
 
 Detail = dict[str, str]
 
@@ -126,6 +127,9 @@ def _problem(error: Exception) -> Problem:
     for kind, status, code, message in _FRAMEWORK:
         if isinstance(error, kind):
             return Problem(status, code, message)
+    if isinstance(error, secret_store.Unavailable):
+        logger.error("the store of secrets cannot be used: %s", error)
+        return Problem(503, "secrets_unavailable", "The store of secrets cannot be used now. Try again.", headers=LATER)
     if isinstance(error, OperationalError | InterfaceError):
         if is_connection_lost(error):
             database.lost()
@@ -145,7 +149,7 @@ def database_unavailable() -> Problem:
         503,
         "database_unavailable",
         "The database cannot be used now. Try again; with the same idempotency key nothing is sent twice.",
-        headers={"Retry-After": str(DATABASE_RETRY_SECONDS)},
+        headers=LATER,
     )
 
 

@@ -10,6 +10,7 @@ import simplejson
 from notifier import sealing
 from notifier.models import NotificationAttempt, NotificationTask
 from notifier.models.task import BodyFormat
+from notifier.policy import redaction
 from notifier.policy.explain import Explanation
 
 
@@ -25,7 +26,7 @@ def accepted(task: NotificationTask, *, replay: bool) -> dict[str, Any]:
 
 
 def task_document(task: NotificationTask) -> dict[str, Any]:
-    """The whole task, sealed headers as ``***``; the body in the field in which it was given."""
+    """The whole task, sealed headers and a sealed body as ``***``; a body in the field in which it was given."""
     return summary(task) | {
         "headers": sealing.shown_headers(task.headers),
         **_body(task),
@@ -60,6 +61,8 @@ def summary(task: NotificationTask) -> dict[str, Any]:
 def _body(task: NotificationTask) -> dict[str, Any]:
     if task.body is None or task.body_format is None:
         return {}
+    if task.body_sealed:
+        return {task.body_format: redaction.MASK}
     raw = bytes(task.body)
     match BodyFormat(task.body_format):
         case BodyFormat.JSON:

@@ -16,7 +16,7 @@ from notifier.models import NotificationTask, Status
 from notifier.models.task import HIGHEST_PRIORITY
 
 _COLUMNS = (
-    "id", "task_id", "partner_id", "target_url", "http_method", "headers", "body", "content_type", "success_condition",
+    "id", "task_id", "partner_id", "target_url", "http_method", "headers", "body", "body_sealed", "content_type", "success_condition",
     "traceparent", "attempt_count", "attempts_before_requeue", "attempts_excused", "max_attempts", "created_at",
 )  # fmt: skip
 
@@ -41,6 +41,8 @@ class Claim:
     max_attempts: int
     created_at: datetime
     lease_token: uuid.UUID
+    # Whether the body is still a token of notifier.sealing.
+    body_sealed: bool = False
 
     @property
     def attempts_used(self) -> int:

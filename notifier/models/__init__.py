@@ -5,6 +5,7 @@ from notifier.models.attempt import AttemptStatus, NotificationAttempt
 from notifier.models.audit import AuditEntry
 from notifier.models.label import NotificationLabel
 from notifier.models.partner import Partner, PartnerState
+from notifier.models.secret import PartnerSecret
 from notifier.models.sweep import SweepState
 from notifier.models.task import NotificationTask, Status
 
@@ -17,6 +18,7 @@ __all__ = [
     "NotificationLabel",
     "NotificationTask",
     "Partner",
+    "PartnerSecret",
     "PartnerState",
     "Scope",
     "Status",

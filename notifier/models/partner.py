@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from django.db import models, transaction
 
+from notifier import sealing
 from notifier.models.fields import ExactCharField
 from notifier.policy import circuit, retry
 from notifier.policy.circuit import Circuit, CircuitPolicy, State
@@ -36,7 +38,15 @@ class Partner(models.Model):
     allow_private_cidrs = models.JSONField(default=list, blank=True)
     connect_timeout_seconds = models.FloatField(default=3.0)
     timeout_seconds = models.FloatField(default=5.0)
+    # name → value, or name → {"sealed": token} for a sensitive one; a value may name secrets
     headers = models.JSONField(default=dict, blank=True)
+
+    # How it wants to be authenticated to: policy.partner_auth. They name secrets and never hold any.
+    auth = models.JSONField(null=True, blank=True, default=None)
+    signing_secrets = models.JSONField(default=list, blank=True)
+    client_certificate = models.JSONField(null=True, blank=True, default=None)
+    # Whether the bodies of notifications are encrypted in the table, and nothing of the partner's answers is kept.
+    seal_bodies = models.BooleanField(default=False, db_default=False)
 
     retry_base_seconds = models.FloatField(default=retry.DEFAULT_BASE_SECONDS)
     retry_factor = models.FloatField(default=retry.DEFAULT_FACTOR)
@@ -82,10 +92,16 @@ class Partner(models.Model):
         return str(self.partner_id)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save, and see to it that the partner has its state row: the claim locks that."""
+        """Save with sensitive headers sealed, and see to it that the partner has its state row: the claim locks that."""
+        self.headers = sealing.seal_headers(self.headers)
         with transaction.atomic():
             super().save(*args, **kwargs)
             PartnerState.objects.get_or_create(partner_id=self.pk)
+
+    @cached_property
+    def opened_headers(self) -> dict[str, str]:
+        """The default headers as they are sent; raises ``SealBroken``. Opened once in the life of this instance."""
+        return sealing.open_headers(self.headers)[0]
 
     @property
     def retry_policy(self) -> retry.RetryPolicy:

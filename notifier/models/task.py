@@ -57,7 +57,9 @@ class NotificationTask(models.Model):
     http_method = models.CharField(max_length=8)
     # name → value, or name → {"sealed": token} for a sensitive one
     headers = models.JSONField(default=dict)
+    # As it is sent, or a Fernet token of it where body_sealed.
     body = models.BinaryField(null=True)
+    body_sealed = models.BooleanField(default=False, db_default=False)
     body_format = models.CharField(max_length=11, choices=BodyFormat, null=True)
     content_type = models.CharField(max_length=255, null=True)
     metadata = models.JSONField(default=dict)

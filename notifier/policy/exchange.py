@@ -21,6 +21,7 @@ class FailureKind(StrEnum):
     INVALID_RESPONSE = "invalid_response"  # not HTTP, or an encoding that cannot be undone
     RESPONSE_TOO_LARGE = "response_too_large"  # the response's headers exceed what is read of them
     ADDRESS_BLOCKED = "address_blocked"  # the guard refused the address; nothing was sent
+    CREDENTIALS = "credentials_unavailable"  # a secret or an access token could not be had; nothing was sent
     LEASE_EXPIRED = "lease_expired"  # the worker was lost; whether the partner got the request is unknown
     HELD_UP = "held_up"  # the worker was held up for so long that the lease could run out; nothing was sent
     INTERNAL = "internal_error"  # building the request raised; nothing was sent

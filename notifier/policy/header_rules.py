@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 MAX_HEADERS = 64
@@ -21,6 +22,8 @@ RESERVED_PREFIX = "webhook-"
 
 # Bounded, so that the time it takes grows with the value's length only.
 SECRET_REFERENCE = re.compile(r"\{\{\s*secret:([^}]{0,255})\}\}")
+
+_ONLY_REFERENCE = re.compile(r"(?:[A-Za-z]{1,16} )?\{\{\s*secret:[A-Za-z0-9_-]{1,64}\s*\}\}")
 
 
 class HeaderError(ValueError):
@@ -59,3 +62,26 @@ def check(headers: Any) -> dict[str, str]:
 def secrets_named(value: str) -> list[str]:
     """The names in ``{{secret:name}}`` references of a header value."""
     return [name.strip() for name in SECRET_REFERENCE.findall(value)]
+
+
+def only_refers(value: str) -> bool:
+    """Whether the value is a reference to a secret and nothing else but a scheme before it, as in ``Bearer {{secret:x}}``."""
+    return _ONLY_REFERENCE.fullmatch(value) is not None
+
+
+def all_secrets_named(values: Iterable[str]) -> set[str]:
+    """The names in all of these header values; of values without a brace this costs next to nothing."""
+    return {name for value in values if "{{" in value for name in secrets_named(value)}
+
+
+def with_secrets(name: str, value: str, secrets: Mapping[str, str]) -> str:
+    """The header's value with its references replaced, or ``HeaderError`` where what comes of it is no header value.
+
+    What a secret holds is not looked at for references again. Every name must be among ``secrets``.
+    """
+    if "{{" not in value:
+        return value
+    resolved = SECRET_REFERENCE.sub(lambda reference: secrets[reference[1].strip()], value)
+    if not _VALUE.fullmatch(resolved):
+        raise HeaderError(f"a secret in {name} has a line break, a control character or one outside Latin-1")
+    return resolved

@@ -51,6 +51,7 @@ def _set(partner: Partner, **fields: Any) -> None:
 def test_a_partner_is_shown_by_the_keys_of_the_partners_file() -> None:
     partner = make_partner(
         partner_id="acme", name="Acme", allow_private_cidrs=["10.1.0.0/16"], headers={"X-Team": "blue"},
+        auth={"type": "basic", "username": "us", "password": "acme_password"}, signing_secrets=["acme_signing"],
         retry_schedule=[1.0, 30.0], max_attempts=3, rate_per_second=0.5, burst=2, max_concurrency=4, circuit_failure_ratio=None,
     )  # fmt: skip
 
@@ -73,6 +74,10 @@ def test_a_partner_is_shown_by_the_keys_of_the_partners_file() -> None:
             "success_condition": "status >= 200 && status < 400",
             "max_age_hours": 72.0,
             "headers": {"X-Team": "blue"},
+            "auth": {"type": "basic", "username": "us", "password": "acme_password"},
+            "signing_secrets": ["acme_signing"],
+            "client_certificate": None,
+            "seal_bodies": False,
             "rate_per_second": 0.5,
             "burst": 2,
             "max_concurrency": 4,

@@ -73,6 +73,13 @@ class Connection:
         self._writer.write(data)
         await self._writer.drain()
 
+    @property
+    def client_name(self) -> str | None:
+        """The common name in the certificate that the client showed (mutual TLS)."""
+        certificate = self._writer.get_extra_info("peercert") or {}
+        names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
+        return names[0] if names else None
+
     async def closed(self) -> None:
         """Wait, unread bytes thrown away, until the other side has closed the connection."""
         while await self._reader.read(65_536):

@@ -52,11 +52,11 @@ class System:
         )
         self.client = Client(self.port, printed.splitlines()[-1].strip())
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, stdin: str = "", **environment: str) -> str:
         """Run manage.py; returns what it printed."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, check=False,
+            cwd=REPOSITORY, env=self.environment | environment, input=stdin, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

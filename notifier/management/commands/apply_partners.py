@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, IntegrityError
 
-from notifier import audit, partner_file
+from notifier import audit, partner_file, partners, secret_store
 from notifier.models import Partner
 from notifier.partner_file import Change, FileRefused
 from notifier.transactions import atomically
@@ -60,6 +60,8 @@ class Command(BaseCommand):
             ) from None
         for line in _lines(plan):
             self.stdout.write(line)
+        for line in _missing(wanted):
+            self.stderr.write(line)
         if others:
             self.stdout.write(others)
         self.stdout.write(f"Dry run, nothing was changed: {plan.counts}." if dry_run else f"Applied: {plan.counts}.")
@@ -77,8 +79,8 @@ def _read(file: Path) -> dict[str, Partner]:
 
 def _plan(wanted: Mapping[str, Partner], *, locked: bool = False) -> Plan:
     """Compare with what exists; ``locked`` so that nobody else changes it until the transaction ends."""
-    partners = Partner.objects.filter(partner_id__in=wanted).order_by("partner_id")
-    existing = {partner.partner_id: partner for partner in (partners.select_for_update() if locked else partners)}
+    found = Partner.objects.filter(partner_id__in=wanted).order_by("partner_id")
+    existing = {partner.partner_id: partner for partner in (found.select_for_update() if locked else found)}
     plan = Plan()
     for partner_id, new in wanted.items():
         old = existing.get(partner_id)
@@ -116,6 +118,14 @@ def _lines(plan: Plan) -> Iterable[str]:
             yield f"~ {partner.partner_id} {change.shown}"
     for partner_id in plan.unchanged:
         yield f"= {partner_id} unchanged"
+
+
+def _missing(wanted: Mapping[str, Partner]) -> Iterable[str]:
+    """A sentence for each partner that names secrets which are not there: applied, but it cannot be sent to."""
+    for partner_id, partner in wanted.items():
+        named = partners.secrets_named(partner)
+        if named and (missing := named - secret_store.backend().known(partner_id, named)):
+            yield f"! {partner_id} names secrets that do not exist yet: {', '.join(sorted(missing))}"
 
 
 def _others(wanted: Mapping[str, Partner]) -> str:

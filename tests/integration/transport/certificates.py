@@ -37,6 +37,7 @@ class Authority:
         name: str = "partner.test",
         expired: bool = False,
         self_signed: bool = False,
+        asks_for_client: bool = False,
     ) -> ssl.SSLContext:
         """A server's side of TLS whose certificate is for this address and this name."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -49,7 +50,17 @@ class Authority:
         file.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(file)
+        if asks_for_client:
+            context.verify_mode = ssl.CERT_OPTIONAL
+            context.load_verify_locations(self.file)
         return context
+
+    def client(self, name: str) -> tuple[str, str]:
+        """A client's certificate and its private key, both PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._sign(key, name, [], self._now - _DAY, self._now + _DAY, self._key, self._certificate)
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return certificate.public_bytes(Encoding.PEM).decode(), private.decode()
 
     def _sign(
         self,

@@ -13,7 +13,7 @@ from deliveries.transport import names
 from deliveries.transport.egress import Egress
 from deliveries.transport.engine import Engine
 from deliveries.transport.names import LookUp
-from deliveries.transport.request import Limits, Outgoing
+from deliveries.transport.request import ClientCertificate, Limits, Outgoing
 from notifier.policy.exchange import Exchange
 
 # What a partner on this machine needs: nothing of it is publicly routable.
@@ -39,8 +39,9 @@ class Sender:
         total: float = 5.0,
         connect: float | None = None,
         cidrs: tuple[str, ...] = LOOPBACK,
+        client: ClientCertificate | None = None,
     ) -> Exchange:
-        request = outgoing(url, method, body, headers=headers, total=total, connect=connect, cidrs=cidrs)
+        request = outgoing(url, method, body, headers=headers, total=total, connect=connect, cidrs=cidrs, client=client)
         return self.engine.submit(request).result(PATIENCE_SECONDS)
 
 
@@ -65,9 +66,10 @@ def outgoing(
     total: float = 5.0,
     connect: float | None = None,
     cidrs: tuple[str, ...] = LOOPBACK,
+    client: ClientCertificate | None = None,
 ) -> Outgoing:
     request = requests.PreparedRequest()
     request.method, request.url, request.body = method, url, body
     request.headers = CaseInsensitiveDict(headers or {})
     limits = Limits(connect_timeout=connect or total, total_timeout=total, allow_private_cidrs=cidrs)
-    return Outgoing(request, limits)
+    return Outgoing(request, limits, client)

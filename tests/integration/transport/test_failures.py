@@ -321,6 +321,7 @@ def test_only_http_is_spoken(sender: Sender, tmp_path: Path) -> None:
 def test_every_kind_that_a_network_can_cause_is_shown_here() -> None:
     elsewhere = {
         FailureKind.ADDRESS_BLOCKED,  # test_guard
+        FailureKind.CREDENTIALS,  # tests/integration/deliveries/test_credentials
         FailureKind.LEASE_EXPIRED,  # the sweeper's word
         FailureKind.HELD_UP,  # test_engine
         FailureKind.INTERNAL,  # ours

@@ -192,8 +192,12 @@ def test_url_and_body_are_taken_as_they_are() -> None:
 
 def test_what_must_not_be_shown_should_the_partner_echo_it() -> None:
     headers = {"Authorization": "Bearer abc", "X-API-KEY": "k1", "X-Mine": "m v", "X-Plain": "p"}
+    basic = {"Authorization": "Basic dXM6cDp3", "Cookie": "a=b; c=d", "Proxy-Authorization": "Basic ?"}
 
-    assert sensitive_values(headers, ("x-mine",)) == ["Bearer abc", "k1", "m v", "abc", "v"]
+    assert sensitive_values(headers, ("x-mine",)) == ["Bearer abc", "abc", "k1", "m v", "v"]
+    assert sensitive_values(basic, ()) == [
+        "Basic dXM6cDp3", "dXM6cDp3", "us:p:w", "p:w", "a=b; c=d", "b", "d", "Basic ?", "?",
+    ]  # fmt: skip
 
 
 def test_nothing_shows_what_is_sent_or_came_back(caplog: pytest.LogCaptureFixture) -> None:

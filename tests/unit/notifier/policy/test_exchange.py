@@ -48,5 +48,5 @@ def test_failure_kinds_are_stable() -> None:
     assert [kind.value for kind in FailureKind] == [
         "dns_failure", "connection_refused", "connection_failed", "connect_timeout", "tls_failure", "tls_certificate",
         "timeout", "connection_reset", "empty_response", "invalid_response", "response_too_large", "address_blocked",
-        "lease_expired", "held_up", "internal_error",
+        "credentials_unavailable", "lease_expired", "held_up", "internal_error",
     ]  # fmt: skip
