@@ -68,6 +68,10 @@ NOTIFIER_QUEUE = env.text("NOTIFIER_QUEUE", "notifier")
 
 # --- Accepting ----------------------------------------------------------------------------------------------------
 NOTIFIER_MAX_BODY_BYTES = env.integer("NOTIFIER_MAX_BODY_BYTES", 256 * 1024, minimum=1024, maximum=16 * 1024 * 1024)
+# The largest body of a batch.
+NOTIFIER_MAX_BATCH_BYTES = env.integer(
+    "NOTIFIER_MAX_BATCH_BYTES", 4 * 1024 * 1024, minimum=1024, maximum=64 * 1024 * 1024
+)
 # Fernet keys for sealed header values: the first encrypts, all decrypt. Empty: a key derived from NOTIFIER_SECRET_KEY.
 NOTIFIER_SEALING_KEYS = env.fernet_keys("NOTIFIER_SEALING_KEYS")
 NOTIFIER_SENSITIVE_HEADERS = env.names_list("NOTIFIER_SENSITIVE_HEADERS")

@@ -12,12 +12,17 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 
 from notifier.models import ApiKey, Partner, Scope
+from notifier.recent import Recent
 
 MARK = "ntf_"
 PREFIX_LENGTH = 12
 MAX_NAME = 200
 # A key's last use is written at most this often.
 LAST_USE_STEP = timedelta(minutes=1)
+# A key's row is kept for so long; within 5 s of its revocation nobody may use a key any more.
+MAX_AGE_SECONDS = 2.0
+
+_recent: Recent[str, ApiKey] = Recent(MAX_AGE_SECONDS)
 
 
 def validate(*, name: str, scopes: Sequence[str], partners: Sequence[str]) -> None:
@@ -50,8 +55,19 @@ def create(
 
 
 def find(plain: str) -> ApiKey | None:
-    """The key of this plain text, or None where there is none or it was revoked."""
-    key = ApiKey.objects.filter(prefix=plain[:PREFIX_LENGTH]).first()
+    """The key of this plain text, or None where there is none or it was revoked.
+
+    Its row is read at most every ``MAX_AGE_SECONDS``: a key that another process revoked is refused after that, one that
+    this process revoked at once. The hash is compared each time.
+    """
+    prefix = plain[:PREFIX_LENGTH]
+    key = _recent.get(prefix)
+    if key is None:
+        read_at = _recent.begin()
+        key = ApiKey.objects.filter(prefix=prefix).first()
+        if key is not None:
+            # What does not exist is asked for again, so nobody can fill the memory with it.
+            _recent.put(prefix, key, read_at=read_at)
     if key is None or not hmac.compare_digest(key.hash, _hash(plain)) or key.revoked_at is not None:
         return None
     return key
@@ -62,11 +78,15 @@ def touch(key: ApiKey, *, now: datetime) -> None:
     if key.last_used_at is None or key.last_used_at < now - LAST_USE_STEP:
         stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=now - LAST_USE_STEP)
         ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+        # The row is shared by the requests of the next seconds.
+        key.last_used_at = now
 
 
 def revoke(key: ApiKey, *, now: datetime) -> bool:
-    """Refuse the key from now on; False where it was revoked already."""
-    return ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now) == 1
+    """Refuse the key from now on, in other processes after at most ``MAX_AGE_SECONDS``; False where it was revoked already."""
+    revoked = ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now) == 1
+    _recent.forget(key.prefix)
+    return revoked
 
 
 def _hash(plain: str) -> str:
