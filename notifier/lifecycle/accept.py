@@ -91,7 +91,7 @@ def _size(task: NewTask) -> int:
 _GIVEN = (
     "task_id", "partner_id", "created_by_id", "target_url", "http_method", "headers", "body", "body_format",
     "content_type", "metadata", "success_condition", "traceparent", "idempotency_key", "fingerprint", "rank",
-    "next_attempt_at", "deliver_at", "expires_at", "max_attempts", "created_at", "updated_at", "status",
+    "next_attempt_at", "deliver_at", "expires_at", "max_attempts", "created_at", "updated_at",
 )  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def _values(task: NewTask) -> tuple[Any, ...]:
         _json(task.headers), task.body, task.body_format, task.content_type, _json(task.metadata),
         task.success_condition, task.traceparent, task.idempotency_key, task.fingerprint, task.rank,
         created_at if task.next_attempt_at is task.created_at else _time(task.next_attempt_at),
-        _time(task.deliver_at), _time(task.expires_at), task.max_attempts, created_at, created_at, Status.PENDING.value,
+        _time(task.deliver_at), _time(task.expires_at), task.max_attempts, created_at, created_at,
     )  # fmt: skip
 
 
@@ -121,7 +121,9 @@ def _task_statement() -> tuple[str, str]:
     columns = [_column(NotificationTask, name) for name in _GIVEN] + [
         _column(NotificationTask, field.name) for field in rest
     ]
-    row = ["%s"] * len(_GIVEN) + [str(int(field.get_default())) for field in rest]
+    row = ["%s"] * len(_GIVEN) + [
+        f"'{Status.PENDING.value}'" if field.name == "status" else str(int(field.get_default())) for field in rest
+    ]
     return _insert(table.db_table, columns), f"({','.join(row)})"
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import quote
 
 MAX_URL_LENGTH = 2048
@@ -60,12 +61,27 @@ class Target:
     @property
     def address(self) -> IPv4Address | IPv6Address | None:
         """The address, where the host is one."""
-        try:
-            return ip_address(self.host)
-        except ValueError:
-            return None
+        return _address(self.host)
 
 
+# Producers post to the same few hosts and paths over and over: what they are is worked out once. All of it is pure.
+_KEPT = 4096
+
+
+@lru_cache(maxsize=_KEPT)
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=_KEPT)
+def _network(block: str) -> IPv4Network | IPv6Network:
+    return ip_network(block)
+
+
+@lru_cache(maxsize=_KEPT)
 def target(url: str) -> Target:
     """Parse a URL into its one canonical form, or raise ``TargetError``."""
     if len(url) > MAX_URL_LENGTH:
@@ -180,6 +196,7 @@ def host_allowed(where: Target, allow_hosts: Collection[str]) -> bool:
     return any(_entry_allows(where, entry) for entry in allow_hosts)
 
 
+@lru_cache(maxsize=_KEPT)
 def _entry_allows(where: Target, entry: str) -> bool:
     match = _ENTRY.fullmatch(entry.lower())
     if match is None:
@@ -213,7 +230,7 @@ def forbidden_address(address: IPv4Address | IPv6Address, allow_private_cidrs: C
     if address in _METADATA:
         return "it is a cloud metadata address"
     for block in allow_private_cidrs:
-        network = ip_network(block)
+        network = _network(block)
         if network.version == address.version and address in network:
             return None
     if isinstance(address, IPv4Address):

@@ -84,7 +84,7 @@ def test_every_notification_is_stored_as_a_single_post_stores_it(woken: list[lis
         }
         assert in_batch["headers"].keys() == by_single["headers"].keys()
         assert in_batch["traceparent"] == TRACEPARENT
-        labels = NotificationLabel.objects.filter(task_id=in_batch["task_id"]).values_list("digest", flat=True)
+        labels = NotificationLabel.objects.filter(task__task_id=in_batch["task_id"]).values_list("digest", flat=True)
         assert sorted(labels) == sorted(label_digest(*label) for label in in_batch["metadata"].items())
     assert "hunter2" not in str(list(NotificationTask.objects.values()))
     assert woken[4:] == [sorted([one.partner_id, other.partner_id])]
