@@ -24,7 +24,7 @@ gc.freeze()
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     """Give the server what is complete as a list, which granian sends in one go.
 
-    Any other iterable it asks for piece by piece, and takes the interpreter's lock for each: a fifth of a post's time.
+    Any other iterable it asks for piece by piece, and takes the interpreter's lock for each.
     """
     response: Any = django(environ, start_response)
     if getattr(response, "streaming", True):
