@@ -77,7 +77,11 @@ NOTIFIER_QUEUE = env.text("NOTIFIER_QUEUE", "notifier")
 # --- Accepting ----------------------------------------------------------------------------------------------------
 NOTIFIER_MAX_BODY_BYTES = env.integer("NOTIFIER_MAX_BODY_BYTES", 256 * 1024, minimum=1024, maximum=16 * 1024 * 1024)
 # What one API key may hand over, where the key itself has no rate of its own.
-NOTIFIER_ACCEPT_RATE_PER_SECOND = env.integer("NOTIFIER_ACCEPT_RATE_PER_SECOND", 1000, minimum=1, maximum=1_000_000)
+NOTIFIER_ACCEPT_RATE_PER_SECOND = env.integer("NOTIFIER_ACCEPT_RATE_PER_SECOND", 10_000, minimum=1, maximum=1_000_000)
+# The largest body of a batch.
+NOTIFIER_MAX_BATCH_BYTES = env.integer(
+    "NOTIFIER_MAX_BATCH_BYTES", 4 * 1024 * 1024, minimum=1024, maximum=64 * 1024 * 1024
+)
 # Fernet keys for sealed header values: the first encrypts, all decrypt. Empty: a key derived from NOTIFIER_SECRET_KEY.
 NOTIFIER_SEALING_KEYS = env.fernet_keys("NOTIFIER_SEALING_KEYS")
 NOTIFIER_SENSITIVE_HEADERS = env.names_list("NOTIFIER_SENSITIVE_HEADERS")
@@ -141,12 +145,12 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "notifier.api.middleware.ProblemMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "config.pages.Files",
+    "config.pages.Sessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "config.pages.Users",
+    "config.pages.Messages",
     "axes.middleware.AxesMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]

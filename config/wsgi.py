@@ -1,6 +1,9 @@
 """The web process: `granian --interface wsgi config.wsgi:application`."""
 
+import gc
 import os
+from collections.abc import Iterable
+from typing import Any
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
@@ -9,7 +12,23 @@ from config.database import patience
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-application = get_wsgi_application()
+django = get_wsgi_application()
 if settings.DATABASES["default"]["ENGINE"].endswith("mysql"):
     # Before the first connection: in this process somebody waits for the answer.
     settings.DATABASES["default"]["OPTIONS"].update(patience(settings.NOTIFIER_WEB_DATABASE_TIMEOUT_SECONDS))
+# What is loaded now stays: collections during requests need not look at it each time.
+gc.collect()
+gc.freeze()
+
+
+def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    """Give the server what is complete as a list, which granian sends in one go.
+
+    Any other iterable it asks for piece by piece, and takes the interpreter's lock for each.
+    """
+    response: Any = django(environ, start_response)
+    if getattr(response, "streaming", True):
+        return response  # type: ignore[no-any-return]  # a file, or what wraps one
+    content = [response.content]
+    response.close()
+    return content

@@ -18,6 +18,7 @@ from django.db.models import Q
 from notifier import audit, clock
 from notifier.audit import Actor
 from notifier.models import ApiKey, Partner, Scope
+from notifier.recent import Recent
 from notifier.transactions import atomically
 
 MARK = "ntf_"
@@ -33,6 +34,10 @@ MIN_RATE, MAX_RATE = 0.1, 1_000_000
 DEFAULT_OVERLAP = timedelta(hours=24)
 # What may be changed of a key, and what the audit trail has of it.
 CHANGEABLE = ("name", "scopes", "partners", "rate_per_second", "expires_at")
+# A key's row is kept for so long; within 5 s of its revocation nobody may use a key any more.
+MAX_AGE_SECONDS = 2.0
+
+_recent: Recent[str, ApiKey] = Recent(MAX_AGE_SECONDS)
 
 
 def validate(
@@ -97,8 +102,19 @@ def _insert(plain: str, columns: dict[str, Any], by: Actor | None) -> ApiKey:
 
 
 def find(plain: str) -> ApiKey | None:
-    """The key of this plain text, or None where there is none, or it was revoked or has expired."""
-    key = ApiKey.objects.filter(prefix=plain[:PREFIX_LENGTH]).first()
+    """The key of this plain text, or None where there is none, or it was revoked or has expired.
+
+    Its row is read at most every ``MAX_AGE_SECONDS``: a key that another process revoked or changed is refused after that,
+    one that this process did at once. Hash and end are looked at each time.
+    """
+    prefix = plain[:PREFIX_LENGTH]
+    key = _recent.get(prefix)
+    if key is None:
+        read_at = _recent.begin()
+        key = ApiKey.objects.filter(prefix=prefix).first()
+        if key is not None:
+            # What does not exist is asked for again, so nobody can fill the memory with it.
+            _recent.put(prefix, key, read_at=read_at)
     # The comparison is made whether there is a row or not, and takes the same time wherever the hashes differ.
     same = hmac.compare_digest(_hash("") if key is None else key.hash, _hash(plain))
     return key if key is not None and same and key.usable(clock.now()) else None
@@ -120,7 +136,9 @@ def change(key: ApiKey, *, by: Actor, **changes: Any) -> bool:
         )
         return True
 
-    return atomically(write)
+    changed = atomically(write)
+    _recent.forget(key.prefix)
+    return changed
 
 
 def rotate(key: ApiKey, *, overlap: timedelta, now: datetime, by: Actor | None = None) -> tuple[ApiKey, str] | None:
@@ -142,7 +160,9 @@ def rotate(key: ApiKey, *, overlap: timedelta, now: datetime, by: Actor | None =
         _note(by, "key.rotate", old, before, after)
         return new, plain
 
-    return atomically(turn)
+    turned = atomically(turn)
+    _recent.forget(key.prefix)
+    return turned
 
 
 def touch(key: ApiKey, *, now: datetime) -> None:
@@ -150,6 +170,8 @@ def touch(key: ApiKey, *, now: datetime) -> None:
     if key.last_used_at is None or key.last_used_at < now - LAST_USE_STEP:
         stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=now - LAST_USE_STEP)
         ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+        # The row is shared by the requests of the next seconds.
+        key.last_used_at = now
 
 
 def revoke(key: ApiKey, *, now: datetime, by: Actor | None = None) -> bool:
@@ -161,7 +183,9 @@ def revoke(key: ApiKey, *, now: datetime, by: Actor | None = None) -> bool:
         _note(by, "key.revoke", key, {"revoked_at": None}, {"revoked_at": _json(now)})
         return True
 
-    return atomically(end)
+    revoked = atomically(end)
+    _recent.forget(key.prefix)
+    return revoked
 
 
 def _note(

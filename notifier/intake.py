@@ -1,23 +1,23 @@
-"""Accept a notification: check it against its partner, deduplicate, insert, wake. 202 is promised only after this."""
+"""Accept notifications: check each against its partner, deduplicate, insert, wake. 202 is promised only after this."""
 
 from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import uuid_utils
-from django.db import IntegrityError, OperationalError, transaction
 from prometheus_client import Counter
 
-from notifier import clock, gate, lifecycle, sealing, secret_store
-from notifier.models import ApiKey, NotificationTask, Partner
+from notifier import clock, deduplication, gate, sealing, secret_store
+from notifier.deduplication import Stored
+from notifier.lifecycle import NewTask
+from notifier.models import ApiKey, Partner
 from notifier.models.task import HIGHEST_PRIORITY
 from notifier.partners import Directory
 from notifier.policy import destination, header_rules, idempotency
-from notifier.transactions import TRIES, atomically, conflicted
 from notifier.wake import publisher
 
 logger = logging.getLogger(__name__)
@@ -63,35 +63,100 @@ class Refused(Exception):
 class Accepted:
     """The stored task, and whether it was there before under the same idempotency key."""
 
-    task: NotificationTask
+    partner_id: str
+    task: Stored
     replay: bool
 
 
 def accept(notification: Notification, *, key: ApiKey | None) -> Accepted:
-    """Store the notification and wake its partner; it is committed when this returns.
+    """As ``accept_many``, for one; raises ``Refused``."""
+    (outcome,) = accept_many([notification], key=key)
+    if isinstance(outcome, Refused):
+        raise outcome
+    return outcome
 
-    The same request under the same idempotency key gets the task that exists. Raises ``Refused``. The broker is not
-    asked for anything here: a wake that cannot be published is made up for by the sweep.
+
+def accept_many(notifications: Sequence[Notification], *, key: ApiKey | None) -> list[Accepted | Refused]:
+    """Store the notifications and wake their partners; what is accepted is committed when this returns.
+
+    One outcome for each, in order; one that is refused harms no other. The same request under the same idempotency key
+    gets the task that exists, be it of this batch or older. The broker is not asked for anything here: a wake that cannot
+    be published is made up for by the sweep. Raises what the database raises; then nothing is stored, or all of it where
+    the connection was lost amid the commit.
     """
-    partner = partners.by_id([notification.partner_id]).get(notification.partner_id)
+    known = partners.by_id({notification.partner_id for notification in notifications})
+    now = clock.now()
+    outcomes: dict[int, Accepted | Refused] = {}
+    new: dict[int, NewTask] = {}
+    for index, notification in enumerate(notifications):
+        try:
+            partner = _partner(notification, known)
+            _check(notification, partner, now)
+        except Refused as refused:
+            outcomes[index] = refused
+        else:
+            new[index] = _build(notification, partner, key, now)
+    made: dict[uuid.UUID, int] = {}
+    due: set[str] = set()
+    for (index, task), stored in zip(new.items(), deduplication.insert(list(new.values())), strict=True):
+        outcomes[index] = _outcome(notifications[index], task, stored)
+        if stored is not None and stored.task_id == task.task_id:
+            made[task.task_id] = index
+            if task.next_attempt_at <= now:
+                due.add(notifications[index].partner_id)
+    if made:
+        accepted_total.inc(len(made))
+    if due:
+        publisher.wake(due)
+    if len(new) < len(notifications):
+        outcomes |= _accepted_before(notifications, outcomes, known, made)
+    return [outcomes[index] for index in range(len(notifications))]
+
+
+def _partner(notification: Notification, known: Mapping[str, Partner]) -> Partner:
+    partner = known.get(notification.partner_id)
     if partner is None:
         raise Refused("unknown_partner", "partner_id", f"There is no partner {notification.partner_id!r}.")
-    now = clock.now()
-    try:
-        _check(notification, partner, now)
-    except Refused:
-        # Accepted once stays accepted: the same request again gets its task, whatever has changed since.
-        existing = _holder(partner, notification.idempotency_key)
-        if existing is None or existing.fingerprint != _fingerprint(notification):
-            raise
-        return Accepted(existing, replay=True)
-    task = _build(notification, partner, key, now)
-    accepted = _store(task)
-    if not accepted.replay:
-        accepted_total.inc()
-        if task.next_attempt_at is not None and task.next_attempt_at <= now:
-            publisher.wake([partner.partner_id])
-    return accepted
+    return partner
+
+
+def _outcome(notification: Notification, task: NewTask, stored: Stored | None) -> Accepted | Refused:
+    if stored is None:
+        return Refused(
+            "idempotency_key_contended", "idempotency_key", "The idempotency key is being written; try again."
+        )
+    if stored.fingerprint != task.fingerprint:
+        return Refused(
+            "idempotency_key_reused",
+            "idempotency_key",
+            f"This idempotency key belongs to task {stored.task_id}, which is a different request.",
+        )
+    return Accepted(notification.partner_id, stored, replay=stored.task_id != task.task_id)
+
+
+def _accepted_before(
+    notifications: Sequence[Notification],
+    outcomes: Mapping[int, Accepted | Refused],
+    known: Mapping[str, Partner],
+    made: Mapping[uuid.UUID, int],
+) -> dict[int, Accepted]:
+    """Accepted once stays accepted: the same request again gets its task, whatever has changed since."""
+    keys = {
+        index: (known[notification.partner_id].pk, notification.idempotency_key)
+        for index, notification in enumerate(notifications)
+        if isinstance(outcomes[index], Refused)
+        and notification.idempotency_key is not None
+        and notification.partner_id in known
+    }
+    held = deduplication.holders(keys.values())
+    return {
+        index: Accepted(notifications[index].partner_id, stored, replay=True)
+        for index, key in keys.items()
+        if (stored := held.get(key)) is not None
+        and stored.fingerprint == _fingerprint(notifications[index])
+        # What a later one of this batch made was not there before this one.
+        and made.get(stored.task_id, -1) < index
+    }
 
 
 def _check(notification: Notification, partner: Partner, now: datetime) -> None:
@@ -119,12 +184,12 @@ def _check_secrets(notification: Notification, partner: Partner) -> None:
                 raise Refused("unknown_secret", "headers", sentence)
 
 
-def _build(notification: Notification, partner: Partner, key: ApiKey | None, now: datetime) -> NotificationTask:
+def _build(notification: Notification, partner: Partner, key: ApiKey | None, now: datetime) -> NewTask:
     due = max(notification.deliver_at or now, now)
     sealed = partner.seal_bodies and notification.body is not None
-    return NotificationTask(
+    return NewTask(
         task_id=task_id_at(now),
-        partner=partner,
+        partner_id=partner.pk,
         created_by_id=None if key is None else key.pk,
         target_url=notification.target.url,
         http_method=notification.method,
@@ -133,7 +198,7 @@ def _build(notification: Notification, partner: Partner, key: ApiKey | None, now
         body_sealed=sealed,
         body_format=notification.body_format,
         content_type=notification.content_type,
-        metadata=dict(notification.metadata),
+        metadata=notification.metadata,
         success_condition=notification.success_condition,
         traceparent=notification.traceparent,
         idempotency_key=notification.idempotency_key,
@@ -144,7 +209,6 @@ def _build(notification: Notification, partner: Partner, key: ApiKey | None, now
         expires_at=notification.expires_at or due + timedelta(hours=partner.max_age_hours),
         max_attempts=notification.max_attempts or partner.max_attempts,
         created_at=now,
-        updated_at=now,
     )
 
 
@@ -163,46 +227,3 @@ def task_id_at(moment: datetime) -> uuid.UUID:
     """A UUIDv7 (RFC 9562, section 5.7) of that moment."""
     made = uuid_utils.uuid7(nanoseconds=int(moment.timestamp() * 1000) * 1_000_000)
     return uuid.UUID(int=made.int)
-
-
-def _store(task: NotificationTask) -> Accepted:
-    """Insert, or find the task that has the key. Two at the same instant: the unique index lets one in."""
-    for tries_left in reversed(range(TRIES)):
-        try:
-            if task.metadata:
-                atomically(lambda: lifecycle.accept(task))
-            else:
-                lifecycle.accept(task)
-            return Accepted(task, replay=False)
-        except IntegrityError:
-            if task.idempotency_key is None:
-                raise
-            existing = _holder(task.partner, task.idempotency_key)
-            # None: whoever held the key rolled back meanwhile, or the task was pruned; the key is free again.
-            if existing is not None:
-                return _replay(existing, task)
-        except OperationalError as error:
-            # A duplicate key whose owner rolls back shows as a deadlock to one of those who waited for it.
-            if task.metadata or transaction.get_connection().in_atomic_block:
-                raise  # was tried again already, or is the caller's to try
-            if not conflicted(error) or not tries_left:
-                raise
-    raise Refused("idempotency_key_contended", "idempotency_key", "The idempotency key is being written; try again.")
-
-
-def _holder(partner: Partner, key: str | None) -> NotificationTask | None:
-    """The task that has the idempotency key."""
-    if key is None:
-        return None
-    held = NotificationTask.objects.filter(partner=partner, idempotency_key=key)
-    return held.select_related("partner").defer("body").first()
-
-
-def _replay(existing: NotificationTask, task: NotificationTask) -> Accepted:
-    if existing.fingerprint != task.fingerprint:
-        raise Refused(
-            "idempotency_key_reused",
-            "idempotency_key",
-            f"This idempotency key belongs to task {existing.task_id}, which is a different request.",
-        )
-    return Accepted(existing, replay=True)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import threading
-import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -16,6 +14,7 @@ from notifier.models import Partner
 from notifier.policy import allow_list, condition, header_rules, partner_auth, redaction, retry
 from notifier.policy.header_rules import HeaderError
 from notifier.policy.partner_auth import AuthError
+from notifier.recent import Recent
 
 PARTNER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MAX_SCHEDULE_STEPS = 100
@@ -178,27 +177,27 @@ class Directory:
     """
 
     def __init__(self, *, max_age_seconds: float = 1.0) -> None:
-        self._max_age = max_age_seconds
-        self._lock = threading.Lock()
-        self._by_id: dict[str, tuple[float, Partner]] = {}
-        self._by_key: dict[int, tuple[float, Partner]] = {}
+        self._by_id: Recent[str, Partner] = Recent(max_age_seconds)
+        self._by_key: Recent[int, Partner] = Recent(max_age_seconds)
 
     def by_id(self, partner_ids: Iterable[str]) -> dict[str, Partner]:
-        return self._get(self._by_id, set(partner_ids), "partner_id")
+        return self._get(self._by_id, partner_ids, "partner_id")
 
     def by_key(self, keys: Iterable[int]) -> dict[int, Partner]:
-        return self._get(self._by_key, set(keys), "pk")
+        return self._get(self._by_key, keys, "pk")
 
-    def _get(self, cache: dict[Any, tuple[float, Partner]], wanted: Collection[Any], column: str) -> dict[Any, Partner]:
-        oldest = time.monotonic() - self._max_age
-        with self._lock:
-            found = {key: cache[key][1] for key in wanted if key in cache and cache[key][0] >= oldest}
-        missing = [key for key in wanted if key not in found]
+    def _get(self, recent: Recent[Any, Partner], wanted: Iterable[Any], column: str) -> dict[Any, Partner]:
+        found, missing = {}, set()
+        for key in wanted:
+            partner = recent.get(key)
+            if partner is None:
+                missing.add(key)
+            else:
+                found[key] = partner
         if missing:
-            read_at = time.monotonic()
-            partners = list(Partner.objects.filter(**{f"{column}__in": missing}))
-            with self._lock:
-                for partner in partners:
-                    self._by_id[partner.partner_id] = self._by_key[partner.pk] = (read_at, partner)
-            found |= {getattr(partner, column): partner for partner in partners}
+            read_at = recent.begin()
+            for partner in Partner.objects.filter(**{f"{column}__in": missing}):
+                self._by_id.put(partner.partner_id, partner, read_at=read_at)
+                self._by_key.put(partner.pk, partner, read_at=read_at)
+                found[getattr(partner, column)] = partner
         return found

@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db import OperationalError, transaction
+from django.db import Error, OperationalError, connection, transaction
 from prometheus_client import Counter
+
+from notifier.availability import is_connection_lost
 
 T = TypeVar("T")
 
@@ -19,6 +21,8 @@ conflicts = Counter(
 )
 
 DEADLOCK, LOCK_WAIT_TIMEOUT = 1213, 1205
+# What a server says of a connection that it has closed meanwhile: MySQL of one that was idle, MariaDB of one that was killed.
+CLOSED_BY_SERVER = {4031, 1927}
 CONFLICTS = {DEADLOCK: "deadlock", LOCK_WAIT_TIMEOUT: "lock_wait_timeout"}
 TRIES = 4
 
@@ -36,8 +40,13 @@ def atomically(work: Callable[[], T]) -> T:
         except OperationalError as error:
             if not conflicted(error) or not tries_left:
                 raise
-            threading.Event().wait(random.uniform(0.001, 0.02))
+            back_off()
     raise AssertionError("unreachable: the last try returns or raises")
+
+
+def back_off() -> None:
+    """Let the other transaction go first, for 1 to 20 ms."""
+    threading.Event().wait(random.uniform(0.001, 0.02))
 
 
 def conflicted(error: OperationalError) -> bool:
@@ -46,3 +55,22 @@ def conflicted(error: OperationalError) -> bool:
     if kind is not None:
         conflicts.labels(kind).inc()
     return kind is not None
+
+
+def reconnecting(work: Callable[[], T]) -> T:
+    """Run ``work`` without asking first whether the connection still stands, which would be a round trip of its own.
+
+    Where it does not, ``work`` runs once more on a new one: the first time may have been committed nevertheless, and
+    ``work`` must see to it that this does no harm. In a transaction of the caller's it runs once.
+    """
+    if connection.in_atomic_block:
+        return work()
+    connection.health_check_done = True  # type: ignore[attr-defined]  # the stub does not know it
+    try:
+        return work()
+    except Error as error:
+        code = error.args[0] if error.args else None
+        if not is_connection_lost(error) and code not in CLOSED_BY_SERVER:
+            raise
+        connection.close()
+        return work()

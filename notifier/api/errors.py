@@ -17,6 +17,7 @@ from rest_framework import exceptions
 
 from notifier import secret_store
 from notifier.availability import database, is_connection_lost
+from notifier.intake import Refused
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,11 @@ def from_fields(errors: Mapping[str, Any]) -> Problem:
     if len(details) > 1:
         message += f" (and {len(details) - 1} more; see details)"
     return Problem(400, code, message, details)
+
+
+def from_refused(refused: Refused) -> Problem:
+    """A 422 for what intake refuses."""
+    return Problem(422, refused.code, refused.message, [detail(refused.field, refused.code, refused.message)])
 
 
 def _flatten(errors: Any, path: str) -> Iterable[Detail]:

@@ -24,6 +24,10 @@ MAX_METADATA_BYTES = 2048
 
 
 class StrictField(serializers.Field):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+    """Everything that it refuses, ``to_internal_value`` refuses: there are no validators beside it."""
+
+    # Whether null is a value here, not the lack of one.
+    takes_null = False
     default_error_messages = {
         "invalid_type": "must be {wanted}",
         "too_long": "must be at most {limit} characters",
@@ -166,12 +170,7 @@ class Condition(StrictField):
 class AnyJSON(StrictField):
     """Any JSON value, null included, as the compact UTF-8 that is sent."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_null=False, **kwargs)
-
-    def run_validation(self, data: Any = serializers.empty) -> Any:
-        # Null is a value here, not the lack of one.
-        return b"null" if data is None else super().run_validation(data)
+    takes_null = True
 
     def to_internal_value(self, data: Any) -> bytes:
         if isinstance(data, Decimal) and not data.is_finite():

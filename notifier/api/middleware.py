@@ -19,6 +19,7 @@ LENGTH_DIGITS = 18
 # Of a request's head: what no caller needs and a parser would have to carry.
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
+BATCH_PATH = "/v1/notify/batch"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
@@ -43,7 +44,8 @@ class ProblemMiddleware:
     def _unreadable(self, request: HttpRequest) -> Problem | None:
         if not request.path.startswith("/v1/"):
             return None
-        limit = settings.NOTIFIER_MAX_BODY_BYTES
+        batch = request.path == BATCH_PATH
+        limit = settings.NOTIFIER_MAX_BATCH_BYTES if batch else settings.NOTIFIER_MAX_BODY_BYTES
         if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
             return Problem(411, "length_required", "Send the body with a Content-Length, not in chunks.")
         length = request.META.get("CONTENT_LENGTH") or "0"

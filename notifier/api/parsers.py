@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import IO, Any
 
 import simplejson
@@ -21,24 +22,37 @@ _BRACKETS = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([^";\s]*)')
 
 
-class _DuplicateError(ValueError):
-    pass
+class _Doubled(dict[str, Any]):
+    """An object in which ``name`` stands twice. Refused by ``check``, so that of a batch only one notification falls."""
+
+    name: str
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) != len(pairs):
-        counts = Counter(name for name, _ in pairs)
-        raise _DuplicateError(next(name for name, count in counts.items() if count > 1))
-    return found
+    if len(found) == len(pairs):
+        return found
+    doubled = _Doubled(found)
+    doubled.name = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+    return doubled
 
 
 def _no_constant(name: str) -> Any:
     raise _malformed(f"{name} is not JSON")
 
 
+# Made once: `simplejson.loads` makes one at each call where anything differs from its defaults.
+_DECODER = simplejson.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant, parse_float=Decimal)
+
+
 def loads(raw: bytes) -> Any:
     """Parse strictly, or raise ``Problem`` (400) with the place and the reason. Decimals keep their digits."""
+    value = _decoded(raw)
+    check(value)
+    return value
+
+
+def _decoded(raw: bytes) -> Any:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -46,9 +60,7 @@ def loads(raw: bytes) -> Any:
     if _depth(text) > MAX_DEPTH:
         raise _too_deep()
     try:
-        value = simplejson.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, use_decimal=True)
-    except _DuplicateError as error:
-        raise _malformed(f"the name {str(error)[:80]!r} stands twice in one object", "duplicate_name") from None
+        return _DECODER.decode(text)
     except RecursionError:
         raise _too_deep() from None
     except simplejson.JSONDecodeError as error:
@@ -56,8 +68,6 @@ def loads(raw: bytes) -> Any:
     except (ValueError, ArithmeticError):
         # What int and Decimal refuse: more than 4,300 digits, an exponent beyond 10**18.
         raise _malformed("it has a number that is too long, or whose exponent is too large") from None
-    _check(value)
-    return value
 
 
 def _depth(text: str) -> int:
@@ -74,8 +84,8 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _check(value: Any) -> None:
-    """Depth, and strings that UTF-8 cannot carry (half of a surrogate pair)."""
+def check(value: Any) -> None:
+    """Depth, names that stand twice, and strings that UTF-8 cannot carry (half of a surrogate pair): ``Problem`` (400)."""
     level, values = 0, [value]
     while values:
         level += 1
@@ -84,6 +94,8 @@ def _check(value: Any) -> None:
         inner: list[Any] = []
         for item in values:
             if isinstance(item, dict):
+                if isinstance(item, _Doubled):
+                    raise _malformed(f"the name {item.name[:80]!r} stands twice in one object", "duplicate_name")
                 inner.extend(item)
                 inner.extend(item.values())
             elif isinstance(item, list):
@@ -111,10 +123,23 @@ class StrictJSONParser(BaseParser):
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        value = loads(stream.read())
+        return self.check(_decoded(stream.read()))
+
+    def check(self, value: Any) -> Any:
+        check(value)
         if not isinstance(value, dict):
             raise _malformed("it is not an object", "invalid_request")
         return value
+
+
+class BatchParser(StrictJSONParser):
+    """The same around the list of notifications, which are left to be checked one by one."""
+
+    def check(self, value: Any) -> Any:
+        if type(value) is dict and isinstance(value.get("notifications"), list):
+            super().check({**value, "notifications": []})
+            return value
+        return super().check(value)
 
 
 class AlwaysJSON(BaseContentNegotiation):

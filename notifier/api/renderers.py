@@ -21,14 +21,17 @@ def _default(value: Any) -> str:
 
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC, always with six digits of microseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+# Made once: `simplejson.dumps` makes one at each call where anything differs from its defaults.
+_ENCODER = simplejson.JSONEncoder(
+    use_decimal=True, ensure_ascii=False, separators=(",", ":"), default=_default, allow_nan=False
+)
 
 
 def dumps(value: Any) -> bytes:
-    text = simplejson.dumps(
-        value, use_decimal=True, ensure_ascii=False, separators=(",", ":"), default=_default, allow_nan=False
-    )
-    return bytes(text, "utf-8")
+    return bytes(_ENCODER.encode(value), "utf-8")
 
 
 class JSONRenderer(BaseRenderer):

@@ -8,20 +8,21 @@ from typing import Any
 import simplejson
 
 from notifier import sealing
+from notifier.intake import Accepted
 from notifier.models import NotificationAttempt, NotificationTask
 from notifier.models.task import BodyFormat
 from notifier.policy import redaction
 from notifier.policy.explain import Explanation
 
 
-def accepted(task: NotificationTask, *, replay: bool) -> dict[str, Any]:
+def accepted(accepted: Accepted) -> dict[str, Any]:
     return {
-        "task_id": task.task_id,
-        "status": task.status,
-        "partner_id": task.partner.partner_id,
-        "created_at": task.created_at,
-        "next_attempt_at": task.next_attempt_at,
-        "idempotent_replay": replay,
+        "task_id": accepted.task.task_id,
+        "status": accepted.task.status,
+        "partner_id": accepted.partner_id,
+        "created_at": accepted.task.created_at,
+        "next_attempt_at": accepted.task.next_attempt_at,
+        "idempotent_replay": accepted.replay,
     }
 
 

@@ -50,6 +50,25 @@ class Accepted(serializers.Serializer):  # type: ignore[type-arg]  # the stubs' 
     idempotent_replay = serializers.BooleanField()
 
 
+class BatchError(serializers.Serializer):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+    code = serializers.CharField()
+    message = serializers.CharField()
+    details = ProblemDetail(many=True)
+
+
+class BatchEntry(serializers.Serializer):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+    index = serializers.IntegerField()
+    status = serializers.IntegerField(help_text="What POST /v1/notify would have answered: 202, 200 or a 4xx.")
+    task_id = serializers.UUIDField(required=False)
+    error = BatchError(required=False)
+
+
+class BatchAnswer(serializers.Serializer):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+    accepted = serializers.IntegerField(help_text="How many results have a task_id.")
+    rejected = serializers.IntegerField(help_text="How many results have an error.")
+    results = BatchEntry(many=True)
+
+
 class LastAttempt(serializers.Serializer):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
     attempt_no = serializers.IntegerField()
     status = serializers.ChoiceField(choices=AttemptStatus.choices)

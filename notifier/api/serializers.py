@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
 from rest_framework import serializers
 
 from notifier.api import fields
-from notifier.api.errors import Problem, detail
+from notifier.api.errors import Problem, detail, from_fields
 from notifier.intake import Notification
 from notifier.models.task import BodyFormat
 
 _BODIES = (BodyFormat.JSON.value, BodyFormat.TEXT.value, BodyFormat.BASE64.value)
 _KEY_LIMIT = 255
+MAX_BATCH = 1000
 # An sf-string (RFC 9651, section 3.3.3), as draft-ietf-httpapi-idempotency-key-header has it.
 _QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 # W3C Trace Context, section 3.2; all-zero ids are invalid.
@@ -35,11 +37,51 @@ class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]  # the
         return value
 
 
+class BodySerializer(StrictSerializer):
+    """For bodies whose fields are all ``StrictField``: reads what is given, in one pass.
+
+    The framework's own way asks every declared field for its source, its parent's mode and the form that it came in,
+    which took three times as long as all the rules. What it holds is only read: one instance serves all threads.
+    """
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        known = self.strict_fields
+        value: dict[str, Any] = {}
+        errors: dict[str, Any] = {}
+        unknown: list[str] = []
+        for name, given in data.items():
+            field = known.get(name)
+            if field is None:
+                unknown.append(name)
+            elif given is None and not field.takes_null:
+                errors[name] = [serializers.ErrorDetail(str(field.error_messages["null"]), "null")]
+            else:
+                try:
+                    value[name] = field.to_internal_value(given)
+                except serializers.ValidationError as error:
+                    errors[name] = error.detail
+        for name in self.required_fields:
+            if name not in data:
+                errors[name] = [serializers.ErrorDetail(str(known[name].error_messages["required"]), "required")]
+        if errors or unknown:
+            in_order = {name: errors[name] for name in known if name in errors}
+            raise serializers.ValidationError(in_order | _unknown(unknown))
+        return value
+
+    @cached_property
+    def strict_fields(self) -> dict[str, fields.StrictField]:
+        return {name: cast(fields.StrictField, field) for name, field in self.fields.items()}
+
+    @cached_property
+    def required_fields(self) -> list[str]:
+        return [name for name, field in self.fields.items() if field.required]
+
+
 def _unknown(names: list[str]) -> dict[str, list[Any]]:
     return {name[:80]: [serializers.ErrorDetail("is not a field of this request", "unknown_field")] for name in names}
 
 
-class NotifySerializer(StrictSerializer):
+class NotifySerializer(BodySerializer):
     """The body of POST /v1/notify."""
 
     partner_id = fields.Text(limit=64, pattern=r"[A-Za-z0-9._-]+", rule="may hold only A-Z a-z 0-9 . _ -")
@@ -66,19 +108,32 @@ class NotifySerializer(StrictSerializer):
         return attrs
 
 
+class BatchSerializer(StrictSerializer):
+    """The body of POST /v1/notify/batch, for the schema: the notifications are looked at one by one."""
+
+    notifications = serializers.ListField(child=NotifySerializer(), min_length=1, max_length=MAX_BATCH)
+
+
+_NOTIFY = NotifySerializer()
+
+
 def notification(data: Mapping[str, Any], *, key_header: str | None, traceparent: str | None) -> Notification:
     """The well-formed notification, or ``Problem`` (400)."""
-    serializer = NotifySerializer(data=data)
-    serializer.is_valid(raise_exception=True)
-    attrs: dict[str, Any] = dict(serializer.validated_data)
+    try:
+        attrs = _NOTIFY.validate(_NOTIFY.to_internal_value(data))
+    except serializers.ValidationError as error:
+        raise from_fields(cast("dict[str, Any]", error.detail)) from None  # a serializer's is always one
     body_format = next((name for name in _BODIES if name in attrs), None)
     body = None if body_format is None else attrs.pop(body_format)
     # Given among the headers, it is stored and sent with them, however long it is.
-    typed = any(name.lower() == "content-type" for name in attrs["headers"])
+    headers = attrs.setdefault("headers", {})
+    typed = any(name.lower() == "content-type" for name in headers)
     content_type = "application/json" if body_format == BodyFormat.JSON and not typed else None
-    attrs["idempotency_key"] = _one_key(attrs.get("idempotency_key"), _header_key(key_header))
+    if key_header is not None:
+        attrs["idempotency_key"] = _one_key(attrs.get("idempotency_key"), _header_key(key_header))
     return Notification(
-        **{("target" if name == "target_url" else name): value for name, value in attrs.items()},
+        target=attrs.pop("target_url"),
+        **attrs,
         body=body,
         body_format=body_format,
         content_type=content_type,
@@ -86,9 +141,7 @@ def notification(data: Mapping[str, Any], *, key_header: str | None, traceparent
     )
 
 
-def _header_key(header: str | None) -> str | None:
-    if header is None:
-        return None
+def _header_key(header: str) -> str:
     text = header.strip()
     if text.startswith('"'):
         quoted = _QUOTED.fullmatch(text)
@@ -107,8 +160,8 @@ def _bad_key(reason: str) -> Problem:
     return Problem(400, "invalid_request", message, [detail("Idempotency-Key", "invalid", message)])
 
 
-def _one_key(in_body: str | None, in_header: str | None) -> str | None:
-    if in_body is not None and in_header is not None and in_body != in_header:
+def _one_key(in_body: str | None, in_header: str) -> str:
+    if in_body is not None and in_body != in_header:
         message = "The header Idempotency-Key and the field idempotency_key differ."
         raise Problem(400, "idempotency_key_mismatch", message, [detail("idempotency_key", "mismatch", message)])
-    return in_header if in_body is None else in_body
+    return in_header

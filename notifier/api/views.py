@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from notifier import audit, intake, operating, selectors
 from notifier.api import representation, schema, throttle
 from notifier.api.auth import KeyRequest, Scopes, require_partner
-from notifier.api.errors import Problem, detail
+from notifier.api.errors import Problem, from_refused
 from notifier.api.list_query import task_filter
 from notifier.api.pagination import NewestFirst
 from notifier.api.serializers import NotifySerializer, StrictSerializer, notification
@@ -57,12 +57,11 @@ class NotifyView(APIView):
         try:
             accepted = intake.accept(wanted, key=request.auth)
         except intake.Refused as refused:
-            details = [detail(refused.field, refused.code, refused.message)]
-            raise Problem(422, refused.code, refused.message, details) from None
+            raise from_refused(refused) from None
         headers = {"Location": f"/v1/notify/{accepted.task.task_id}"}
         if accepted.replay:
             headers["Idempotency-Replayed"] = "true"
-        document = representation.accepted(accepted.task, replay=accepted.replay)
+        document = representation.accepted(accepted)
         return Response(document, status=200 if accepted.replay else 202, headers=headers)
 
     @extend_schema(

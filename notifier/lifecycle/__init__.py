@@ -4,7 +4,7 @@ Each names the state it expects in its WHERE clause and answers with what it mov
 the same task one wins and the other knows it lost.
 """
 
-from notifier.lifecycle.accept import accept
+from notifier.lifecycle.accept import NewTask, accept, needs_transaction
 from notifier.lifecycle.bury import bury_unusable
 from notifier.lifecycle.claim import Claim, claim, give_back, in_flight
 from notifier.lifecycle.end import cancel, expire
@@ -13,6 +13,7 @@ from notifier.lifecycle.requeue import requeue
 
 __all__ = [
     "Claim",
+    "NewTask",
     "Result",
     "accept",
     "bury_unusable",
@@ -21,6 +22,7 @@ __all__ = [
     "expire",
     "give_back",
     "in_flight",
+    "needs_transaction",
     "record",
     "release_expired",
     "requeue",

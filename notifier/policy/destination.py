@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import quote
 
@@ -47,6 +48,11 @@ class Target:
             return None
 
 
+# Producers post to the same few hosts and paths over and over: what they are is worked out once. It is pure.
+_KEPT = 4096
+
+
+@lru_cache(maxsize=_KEPT)
 def target(url: str) -> Target:
     """Parse a URL into its one canonical form, or raise ``TargetError``."""
     if len(url) > MAX_URL_LENGTH:

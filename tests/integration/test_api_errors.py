@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from django.test import Client, RequestFactory
+from pytest_django import DjangoAssertNumQueries
 from rest_framework import exceptions
 
 from notifier import api_keys, clock
@@ -18,6 +19,7 @@ from notifier.api import errors
 from notifier.models import ApiKey, NotificationTask, Status
 from tests.support.api import PROBLEM_KEYS, Caller, anyone, caller, document, notification, problem
 from tests.support.factories import make_api_key, make_partner, make_task
+from tests.support.waiting import wait_until
 from tests.unit.cases import case
 
 pytestmark = pytest.mark.django_db
@@ -141,6 +143,26 @@ def test_a_revoked_key_is_401() -> None:
     api_keys.revoke(key, now=clock.now())
 
     problem(Caller(plain).get("/v1/notify"), 401, "invalid_api_key")
+
+
+def test_a_key_that_another_process_revoked_is_401_within_five_seconds() -> None:
+    key, plain = make_api_key()
+    document(Caller(plain).get("/v1/notify"))
+
+    ApiKey.objects.filter(pk=key.pk).update(revoked_at=clock.now())
+
+    wait_until(lambda: Caller(plain).get("/v1/notify").status_code == 401, seconds=5, what="the key to be refused")
+
+
+def test_a_key_that_is_used_all_the_time_is_read_now_and_then(
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    _, plain = make_api_key()
+    Caller(plain).get(NOWHERE)
+
+    with django_assert_max_num_queries(6):  # the task, each time; the key, at most once more in so short a time
+        for _ in range(5):
+            problem(Caller(plain).get(NOWHERE), 404, "task_not_found")
 
 
 def test_the_use_of_a_key_is_noted() -> None:

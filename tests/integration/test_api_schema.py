@@ -57,6 +57,7 @@ def test_the_operations_and_their_answers() -> None:
     action = ["200", "400", "401", "403", "404", "409", "503"]
     assert operations == {
         "notify": ["200", "202", "400", "401", "403", "411", "413", "415", "422", "429", "431", "503"],
+        "notify_batch": ["200", "400", "401", "403", "411", "413", "415", "429", "431", "503"],
         "list_notifications": ["200", "400", "401", "403", "503"],
         "read_notification": read,
         "read_attempts": read,

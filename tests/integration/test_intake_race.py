@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -117,3 +118,57 @@ def test_posts_without_a_key_at_the_same_instant_are_a_task_each() -> None:
 
     assert len({document(answer, 202)["task_id"] for answer in answers}) == THREADS
     assert NotificationTask.objects.count() == THREADS
+
+
+def _batch(caller: Caller, asked: list[dict[str, Any]]) -> Answer:
+    return caller.post("/v1/notify/batch", {"notifications": asked})
+
+
+@pytest.mark.parametrize("shuffled", [case(False, id="equal"), case(True, id="in-another-order-each")])
+@pytest.mark.parametrize(
+    "fields", [case({}, id="one-insert"), case({"metadata": {"a": "b", "c": "d"}}, id="with-labels")]
+)
+def test_batches_with_the_same_keys_at_the_same_instant_make_each_task_once(
+    fields: dict[str, Any], shuffled: bool
+) -> None:
+    partner, callers, order = make_partner(), _callers(THREADS), random.Random(7)
+
+    for number in range(ROUNDS // 5):
+        asked = [notification(partner, idempotency_key=f"k-{number}-{n}", body=n, **fields) for n in range(20)]
+        batches = [order.sample(asked, len(asked)) if shuffled else asked for _ in callers]
+        answers = _at_once([partial(_batch, one, batch) for one, batch in zip(callers, batches, strict=True)])
+
+        stored = dict(
+            NotificationTask.objects.filter(idempotency_key__startswith=f"k-{number}-").values_list(
+                "idempotency_key", "task_id"
+            )
+        )
+        assert len(stored) == 20
+        made: Counter[str] = Counter()
+        for answer, batch in zip(answers, batches, strict=True):
+            for item, entry in zip(batch, document(answer)["results"], strict=True):
+                assert entry["status"] in (200, 202)
+                assert entry["task_id"] == str(stored[item["idempotency_key"]])
+                made[entry["task_id"]] += entry["status"] == 202
+        assert set(made.values()) == {1}
+
+    assert NotificationTask.objects.count() == ROUNDS // 5 * 20
+    assert NotificationLabel.objects.count() == ROUNDS // 5 * 20 * len(fields.get("metadata", {}))
+
+
+def test_single_posts_and_batches_at_the_same_instant_make_each_task_once() -> None:
+    partner, callers = make_partner(), _callers(THREADS)
+
+    for number in range(ROUNDS // 5):
+        asked = [notification(partner, idempotency_key=f"k-{number}-{n}", body=n) for n in range(6)]
+        singles = [partial(caller.notify, item) for caller, item in zip(callers[2:], asked, strict=True)]
+        answers = _at_once([partial(_batch, callers[0], asked), partial(_batch, callers[1], asked[::-1]), *singles])
+
+        forwards = [entry["task_id"] for entry in document(answers[0])["results"]]
+        backwards = [entry["task_id"] for entry in document(answers[1])["results"]]
+        alone = [document(answer, answer.status_code)["task_id"] for answer in answers[2:]]
+        assert forwards == backwards[::-1] == alone
+        statuses = [entry["status"] for answer in answers[:2] for entry in document(answer)["results"]]
+        assert (statuses + [answer.status_code for answer in answers[2:]]).count(202) == len(asked)
+
+    assert NotificationTask.objects.count() == ROUNDS // 5 * 6

@@ -25,7 +25,7 @@ COMPUTED = {
     "errors.py: Problem(400, code)",  # from_fields
     "errors.py: Problem(status, code)",  # the table of the framework's exceptions
     "parsers.py: Problem(400, code)",  # _malformed's
-    "views.py: Problem(422, refused.code)",  # Refused's
+    "errors.py: Problem(422, refused.code)",  # from_refused
 }
 
 

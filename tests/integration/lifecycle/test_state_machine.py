@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 
 from notifier import lifecycle
 from notifier.intake import task_id_at
-from notifier.lifecycle import Claim, Result
+from notifier.lifecycle import Claim, NewTask, Result
 from notifier.models import AttemptStatus, NotificationAttempt, NotificationTask, Partner, Status
 from notifier.models.task import DeadReason
 from notifier.policy import retry
@@ -111,11 +111,12 @@ class Lifecycle(RuleBasedStateMachine):
             "next_attempt_at": due,
             "expires_at": None if age is None else due + age,
         }
-        task = NotificationTask(
-            task_id=task_id_at(self.now), partner=self.partners[partner], target_url=URL, http_method="POST",
-            fingerprint="0" * 64, created_at=self.now, updated_at=self.now, **fields,
+        new = NewTask(
+            task_id=task_id_at(self.now), partner_id=self.partners[partner].pk, target_url=URL, http_method="POST",
+            headers={}, metadata={}, fingerprint="0" * 64, created_at=self.now, **fields,
         )  # fmt: skip
-        lifecycle.accept(task)
+        lifecycle.accept([new])
+        task = NotificationTask.objects.get(task_id=new.task_id)
         self.tasks[task.pk] = ModelTask(key=task.pk, partner=task.partner_id, **fields)
 
     @rule(shares=st.tuples(SHARES, SHARES), waits=st.booleans())

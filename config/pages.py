@@ -1,0 +1,41 @@
+"""Django's middleware for people's pages, which the API goes past: it has no sessions, users, messages or files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from whitenoise.middleware import WhiteNoiseMiddleware
+
+if TYPE_CHECKING:
+    from django.utils.deprecation import MiddlewareMixin as Middleware
+else:
+    Middleware = object
+
+API = "/v1/"
+
+
+class _PagesOnly(Middleware):
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        answer = self.get_response(request) if request.path_info.startswith(API) else super().__call__(request)
+        return cast(HttpResponseBase, answer)  # there is nothing asynchronous here
+
+
+class Files(_PagesOnly, WhiteNoiseMiddleware):  # type: ignore[misc]  # WhiteNoise has no types
+    pass
+
+
+class Sessions(_PagesOnly, SessionMiddleware):
+    pass
+
+
+class Users(_PagesOnly, AuthenticationMiddleware):
+    pass
+
+
+class Messages(_PagesOnly, MessageMiddleware):
+    pass

@@ -1,0 +1,48 @@
+"""What was read lately counts for its time, from when its reading began."""
+
+from __future__ import annotations
+
+from notifier.recent import Recent
+
+
+class Ticks:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_value_counts_for_its_time_and_no_longer() -> None:
+    ticks = Ticks()
+    recent: Recent[str, int] = Recent(2.0, ticks=ticks)
+
+    recent.put("a", 1, read_at=recent.begin())
+
+    ticks.now += 2.0
+    assert recent.get("a") == 1
+    ticks.now += 0.001
+    assert recent.get("a") is None
+
+
+def test_a_value_is_as_old_as_the_beginning_of_its_reading() -> None:
+    ticks = Ticks()
+    recent: Recent[str, int] = Recent(2.0, ticks=ticks)
+    read_at = recent.begin()
+    ticks.now += 1.5
+
+    recent.put("a", 1, read_at=read_at)
+
+    ticks.now += 1.0
+    assert recent.get("a") is None
+
+
+def test_what_has_changed_is_forgotten_alone() -> None:
+    recent: Recent[str, int] = Recent(2.0, ticks=Ticks())
+    for key in ("a", "b"):
+        recent.put(key, 1, read_at=recent.begin())
+
+    recent.forget("a")
+    recent.forget("unknown")
+
+    assert (recent.get("a"), recent.get("b")) == (None, 1)
