@@ -8,11 +8,13 @@ from notifier.lifecycle.accept import accept
 from notifier.lifecycle.bury import bury_unusable
 from notifier.lifecycle.claim import Claim, claim, give_back, in_flight
 from notifier.lifecycle.end import cancel, expire
+from notifier.lifecycle.prune import Pruned, prune
 from notifier.lifecycle.record import Result, record, release_expired
 from notifier.lifecycle.requeue import requeue
 
 __all__ = [
     "Claim",
+    "Pruned",
     "Result",
     "accept",
     "bury_unusable",
@@ -21,6 +23,7 @@ __all__ = [
     "expire",
     "give_back",
     "in_flight",
+    "prune",
     "record",
     "release_expired",
     "requeue",

@@ -1,4 +1,4 @@
-"""Updating many rows, each to values of its own, in one statement."""
+"""Updating many rows, each to values of its own, or deleting them: in one statement, and by primary key alone."""
 
 from __future__ import annotations
 
@@ -34,4 +34,23 @@ def update_rows(model: type[Model], rows: Sequence[Mapping[str, Any]]) -> int:
         sql = f"UPDATE {table} SET {assignments} FROM ({values}) AS v WHERE {table}.{key} = v.id"  # noqa: S608 - names of columns only
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
+        return int(cursor.rowcount)
+
+
+def delete_rows(model: type[Model], keys: Sequence[int]) -> int:
+    """Delete the rows with these primary keys, and nothing that hangs on them. Returns how many there were.
+
+    A plain ``WHERE id IN (…)`` reads the whole of a small table, and waits for whoever has locked any row of it. The
+    keys are a derived table that drives the join, as above.
+    """
+    if not keys:
+        return 0
+    table = connection.ops.quote_name(model._meta.db_table)
+    if connection.vendor == "mysql":
+        values = " UNION ALL ".join(["SELECT %s AS id"] + ["SELECT %s"] * (len(keys) - 1))
+        sql = f"DELETE t FROM ({values}) v STRAIGHT_JOIN {table} t ON t.id = v.id"
+    else:
+        sql = f"DELETE FROM {table} WHERE id IN ({', '.join(['%s'] * len(keys))})"  # noqa: S608 - no text of a caller's
+    with connection.cursor() as cursor:
+        cursor.execute(sql, keys)
         return int(cursor.rowcount)
