@@ -1,10 +1,10 @@
-"""`python -m benchmarks [backlog|fairness|soak]`: figures to compare changes by, side by side in one run; not promises."""
+"""`python -m benchmarks [backlog|fairness|soak|scale|sweep|indexes|drain]`: figures to compare changes by, side by side in one run; not promises."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import backlog, fairness, soak
+from benchmarks import backlog, fairness, scale, soak
 
 
 def main() -> None:
@@ -20,11 +20,16 @@ def main() -> None:
     how_long = cases.add_parser("soak", help=soak.__doc__)
     how_long.add_argument("--minutes", type=float, default=20)
     how_long.add_argument("--rate", type=float, help="posts a second; without it, half of what is measured first")
+    for case, (rows, what) in scale.CASES.items():
+        how_large = cases.add_parser(case, help=what)
+        how_large.add_argument("--rows", type=int, default=rows)
     arguments = parser.parse_args()
     if arguments.case == "fairness":
         fairness.run(arguments.rounds, arguments.black_holes, arguments.rows, arguments.flood)
     elif arguments.case == "soak":
         soak.run(arguments.minutes, arguments.rate)
+    elif arguments.case in scale.CASES:
+        scale.run(arguments.case, rows=arguments.rows)
     else:
         backlog.run(getattr(arguments, "rows", 20_000))
 

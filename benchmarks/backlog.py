@@ -37,7 +37,7 @@ def _deliver(rigged: Rig, template: str, url: str, rows: int) -> tuple[float, fl
     worker.send_signal(signal.SIGCONT)
 
     def empty() -> bool:
-        return not rigged.execute("SELECT 1 FROM notifier_notificationtask WHERE finished_at IS NULL LIMIT 1")
+        return not rigged.execute("SELECT 1 FROM notifier_notificationtask WHERE outcome IS NULL LIMIT 1")
 
     wait_until(empty, seconds=600, what="the backlog to be empty")
     return rows / (time.monotonic() - begun), (cpu_seconds(worker.pid) - cpu) / rows * 1000

@@ -94,7 +94,7 @@ def _post(client: Client, url: str, *, rate: float | None, seconds: float) -> in
 
 
 def _unfinished(rigged: Rig) -> int:
-    return int(rigged.execute("SELECT COUNT(*) FROM notifier_notificationtask WHERE finished_at IS NULL")[0][0])
+    return int(rigged.execute("SELECT COUNT(*) FROM notifier_notificationtask WHERE outcome IS NULL")[0][0])
 
 
 def _sample_until(stop: threading.Event, rigged: Rig, sampled: dict[str, Series]) -> None:

@@ -15,6 +15,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 from django.conf import settings  # after the line above, which names the settings
 
 WORKER_SOCKET_SECONDS = 5.0
+PRUNE_SECONDS = 30.0
 
 
 app = Celery("notifier", amqp=LastingAMQP)
@@ -51,6 +52,11 @@ app.conf.update(
             "task": "deliveries.sweep",
             "schedule": settings.NOTIFIER_SWEEP_SECONDS,
             "options": {"expires": 10, "ignore_result": True},
+        },
+        "prune": {
+            "task": "deliveries.prune",
+            "schedule": PRUNE_SECONDS,
+            "options": {"expires": PRUNE_SECONDS, "ignore_result": True},
         },
     },
 )

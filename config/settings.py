@@ -121,6 +121,12 @@ NOTIFIER_EGRESS_PROXY = env.proxy("NOTIFIER_EGRESS_PROXY")
 NOTIFIER_MAX_HOLD_SECONDS = env.seconds("NOTIFIER_MAX_HOLD_SECONDS", 3600, minimum=1, maximum=7 * 24 * 3600)
 NOTIFIER_SWEEP_SECONDS = env.seconds("NOTIFIER_SWEEP_SECONDS", 1.0, minimum=0.1, maximum=60)
 
+# --- Keeping ------------------------------------------------------------------------------------------------------
+# In days since it ended; what waits or runs is kept whatever its age. An idempotency key lives as long as its notification.
+NOTIFIER_KEEP_SUCCEEDED_DAYS = env.integer("NOTIFIER_KEEP_SUCCEEDED_DAYS", 30, minimum=1, maximum=36_500)
+NOTIFIER_KEEP_CANCELLED_DAYS = env.integer("NOTIFIER_KEEP_CANCELLED_DAYS", 30, minimum=1, maximum=36_500)
+NOTIFIER_KEEP_DEAD_DAYS = env.integer("NOTIFIER_KEEP_DEAD_DAYS", 90, minimum=1, maximum=36_500)
+
 # --- Django -------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "django_prometheus",

@@ -8,7 +8,11 @@ from django.db import InterfaceError, OperationalError
 
 from config.celery import app
 from deliveries import bootstep, sweeper
+from deliveries import prune as retention
 from notifier.wake import DISPATCH_TASK, publisher
+
+# Of every 30 s that beat asks for one. It must leave the worker time to stop (NOTIFIER_DRAIN_SECONDS).
+PRUNE_MOST_SECONDS = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -32,3 +36,15 @@ def sweep() -> None:
         # Here at once, and by message for the other workers.
         bootstep.current().wake(swept.due)
         publisher.wake(swept.due)
+
+
+@app.task(name="deliveries.prune")
+def prune() -> None:
+    """Beat's: delete what has been kept for long enough. What is not done in this time is the next one's."""
+    try:
+        deleted = sum(batch.tasks for batch in retention.prune(most_seconds=PRUNE_MOST_SECONDS))
+    except (OperationalError, InterfaceError) as error:
+        logger.error("the prune waits for the database: %s", type(error).__name__)
+        return
+    if deleted:
+        logger.info("%d notifications that ended long ago were deleted", deleted)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 import prometheus_client
 from django.db import Error
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -19,6 +20,7 @@ from prometheus_client.registry import Collector
 from notifier import clock
 from notifier.availability import database, is_connection_lost
 from notifier.models import AttemptStatus, NotificationAttempt, NotificationTask, Status, SweepState
+from notifier.models.task import Outcome
 
 WINDOW = timedelta(seconds=60)
 SAMPLE = 10_000
@@ -71,8 +73,7 @@ def _gauges() -> Iterator[GaugeMetricFamily]:
         "notifier_delivery_latency_seconds_mean", "Mean time of an attempt, over the last minute; NaN without any",
         value=_ratio(sum(latencies) / 1000, len(latencies)),
     )  # fmt: skip
-    ended = NotificationTask.objects.filter(finished_at__gte=since).order_by("finished_at")
-    finished = list(ended.values_list("status", "attempt_count")[:SAMPLE])
+    finished = [ended for outcome in Outcome for ended in _ended(outcome, since)]
     yield GaugeMetricFamily(
         "notifier_attempts_per_task_mean", "Mean attempts of the tasks that ended in the last minute; NaN without any",
         value=_ratio(sum(count for _, count in finished), len(finished)),
@@ -81,6 +82,12 @@ def _gauges() -> Iterator[GaugeMetricFamily]:
         "notifier_dead_ratio", "Share of dead among the tasks that ended in the last minute; NaN without any",
         value=_ratio(sum(status == Status.DEAD for status, _ in finished), len(finished)),
     )  # fmt: skip
+
+
+def _ended(outcome: Outcome, since: datetime) -> QuerySet[NotificationTask, tuple[str, int]]:
+    """Status and attempts of those that ended so: one range of the index for each outcome."""
+    ended = NotificationTask.objects.filter(outcome=outcome, finished_at__gte=since).order_by("finished_at")
+    return ended.values_list("status", "attempt_count")[:SAMPLE]
 
 
 def _age(moment: datetime | None) -> float:

@@ -8,12 +8,14 @@ from notifier.lifecycle.accept import NewTask, accept, needs_transaction
 from notifier.lifecycle.bury import bury_unusable
 from notifier.lifecycle.claim import Claim, claim, give_back, in_flight
 from notifier.lifecycle.end import cancel, expire
+from notifier.lifecycle.prune import Pruned, prune
 from notifier.lifecycle.record import Result, record, release_expired
 from notifier.lifecycle.requeue import requeue
 
 __all__ = [
     "Claim",
     "NewTask",
+    "Pruned",
     "Result",
     "accept",
     "bury_unusable",
@@ -23,6 +25,7 @@ __all__ = [
     "give_back",
     "in_flight",
     "needs_transaction",
+    "prune",
     "record",
     "release_expired",
     "requeue",

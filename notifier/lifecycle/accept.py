@@ -117,7 +117,9 @@ def _task_statement() -> tuple[str, str]:
     """
     table = NotificationTask._meta
     rest = [
-        field for field in table.concrete_fields if not (field.primary_key or field.null or field.attname in _GIVEN)
+        field
+        for field in table.concrete_fields
+        if not (field.primary_key or field.null or field.generated or field.attname in _GIVEN)
     ]
     columns = [_column(NotificationTask, name) for name in _GIVEN] + [
         _column(NotificationTask, field.name) for field in rest

@@ -20,6 +20,9 @@ _COLUMNS = (
     "traceparent", "attempt_count", "attempts_before_requeue", "attempts_excused", "max_attempts", "created_at",
 )  # fmt: skip
 
+# Of a small table MySQL would read, and lock, every row, and wait for whoever has locked one of them.
+_BY_KEY = {"mysql": "FORCE INDEX (PRIMARY)", "sqlite": ""}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
@@ -91,7 +94,7 @@ def _lease(keys: Sequence[int], token: uuid.UUID, *, now: datetime, until: datet
     moment = connection.ops.adapt_datetimefield_value
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {_table()} SET status = %s, next_attempt_at = NULL, lease_token = %s, "  # noqa: S608 - no text of a caller's
+            f"UPDATE {_table()} {_BY_KEY[connection.vendor]} SET status = %s, next_attempt_at = NULL, lease_token = %s, "  # noqa: S608 - no text of a caller's
             "lease_expires_at = %s, attempt_count = attempt_count + 1, updated_at = %s "
             f"WHERE id IN ({_marks(keys)}) AND next_attempt_at <= %s AND (expires_at IS NULL OR expires_at > %s)",
             [Status.RUNNING.value, _stored(token), moment(until), moment(now), *keys, moment(now), moment(now)],

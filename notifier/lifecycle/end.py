@@ -12,10 +12,7 @@ from notifier.policy import retry
 
 def expire(*, now: datetime, limit: int) -> int:
     """End waiting tasks whose time is over, at most ``limit``; returns how many. One in flight may still succeed."""
-    overdue = NotificationTask.objects.filter(
-        finished_at__isnull=True, expires_at__lte=now, next_attempt_at__isnull=False
-    ).order_by("expires_at")
-    keys = list(overdue.values_list("pk", flat=True)[:limit])
+    keys = list(NotificationTask.objects.overdue(now).values_list("pk", flat=True)[:limit])
     if not keys:
         return 0
     return NotificationTask.objects.filter(pk__in=keys, status__in=WAITING, expires_at__lte=now).update(

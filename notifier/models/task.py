@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models import Q
 
@@ -40,6 +42,25 @@ class DeadReason(models.TextChoices):
     EXPIRED = retry.DeadReason.EXPIRED.value
     CANCELLED = retry.DeadReason.CANCELLED.value
     BLOCKED = retry.DeadReason.BLOCKED.value
+
+
+class Outcome(models.TextChoices):
+    """How a task ended: it succeeded, or the reason why it is dead."""
+
+    SUCCEEDED = Status.SUCCEEDED.value
+    EXHAUSTED = DeadReason.EXHAUSTED.value
+    REJECTED = DeadReason.REJECTED.value
+    EXPIRED = DeadReason.EXPIRED.value
+    CANCELLED = DeadReason.CANCELLED.value
+    BLOCKED = DeadReason.BLOCKED.value
+
+
+class Tasks(models.QuerySet["NotificationTask"]):
+    def overdue(self, now: datetime) -> Tasks:
+        """What waits and is past its time, the longest overdue first; one range of the index task_end."""
+        # Both say that it has not ended: the index begins with them.
+        unfinished = self.filter(outcome__isnull=True, finished_at__isnull=True)
+        return unfinished.filter(expires_at__lte=now, next_attempt_at__isnull=False).order_by("expires_at")
 
 
 class NotificationTask(models.Model):
@@ -95,9 +116,22 @@ class NotificationTask(models.Model):
     last_latency_ms = models.FloatField(null=True, default=None)
     last_attempt_at = models.DateTimeField(null=True, default=None)
 
+    # "succeeded", or why it is dead; NULL until it has ended. Stored for its index: one that begins with dead_reason has
+    # all that waits before what succeeded, and the optimizer may choose to walk (and lock) that.
+    outcome = models.GeneratedField(
+        expression=models.Case(
+            models.When(status=Status.SUCCEEDED, then=models.Value(Status.SUCCEEDED.value)),
+            default=models.F("dead_reason"),
+        ),
+        output_field=models.CharField(max_length=9, null=True),
+        db_persist=True,
+    )
+
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, default=None)
+
+    objects = Tasks.as_manager()
 
     class Meta:
         constraints = (
@@ -139,14 +173,14 @@ class NotificationTask(models.Model):
             models.Index(name="task_claim", fields=("partner", "rank", "next_attempt_at")),
             # sweep: expired leases; claim: how many of a partner's are in flight
             models.Index(name="task_lease", fields=("lease_expires_at", "partner")),
-            # sweep: what is unfinished and past its time; retention: what finished long ago
-            models.Index(name="task_end", fields=("finished_at", "expires_at")),
+            # retention: what ended so long ago; sweep: what is past its time (of what has not ended, which has neither of the two)
+            models.Index(name="task_end", fields=("outcome", "finished_at", "expires_at")),
             # lists, newest first
             models.Index(name="task_list_partner", fields=("partner", "task_id")),
             models.Index(name="task_list_status", fields=("status", "task_id")),
             models.Index(name="task_list_dead", fields=("dead_reason", "task_id")),
-            # how many of a partner's are dead, and their list
-            models.Index(name="task_partner_dead", fields=("partner", "dead_reason", "task_id")),
+            # a partner's of one status, however much it has of others; how many of its are dead
+            models.Index(name="task_partner_status", fields=("partner", "status", "task_id")),
         )
 
     def __str__(self) -> str:

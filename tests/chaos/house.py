@@ -164,7 +164,7 @@ class House(System):
             connection.close()
 
     def unfinished(self) -> int:
-        ((count,),) = self._query("SELECT COUNT(*) FROM notifier_notificationtask WHERE finished_at IS NULL")
+        ((count,),) = self._query("SELECT COUNT(*) FROM notifier_notificationtask WHERE outcome IS NULL")
         return int(count)
 
     def tasks(self) -> list[Task]:

@@ -37,7 +37,7 @@ class Other(threading.Thread, Generic[T]):
         return self._result[0]
 
 
-def at_once(count: int, work: Callable[[int], T]) -> Sequence[T]:
+def at_once(count: int, work: Callable[[int], T], *, seconds: float = 60) -> Sequence[T]:
     """What ``work(0)``, ``work(1)``, … return, each on a thread of its own; none begins before all are there."""
     barrier = threading.Barrier(count)
 
@@ -47,4 +47,4 @@ def at_once(count: int, work: Callable[[int], T]) -> Sequence[T]:
         return work(number)
 
     others: list[Other[Any]] = [Other(lambda number=number: begin(number)) for number in range(count)]  # type: ignore[misc]  # mypy cannot infer the default's type
-    return [other.ended() for other in others]
+    return [other.ended(seconds) for other in others]

@@ -12,6 +12,7 @@ from notifier.lifecycle import Result
 from notifier.models import AttemptStatus, NotificationAttempt, NotificationTask, Status
 from notifier.policy.retry import Succeeded
 from tests.support.factories import is_mysql, make_partner, make_task
+from tests.support.locks import somebody_waits_for_a_lock
 from tests.support.threads import Other, at_once
 from tests.support.waiting import wait_until
 
@@ -24,12 +25,6 @@ LEASE = timedelta(seconds=60)
 def _several_writers() -> None:
     if not is_mysql():
         pytest.skip("SQLite has one writer at a time: there is nothing to race")
-
-
-def _somebody_waits_for_a_lock() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
-        return bool(cursor.fetchone()[0])
 
 
 def test_a_lease_that_is_recorded_while_the_sweep_reaches_for_it_is_left_alone() -> None:
@@ -49,7 +44,7 @@ def test_a_lease_that_is_recorded_while_the_sweep_reaches_for_it_is_left_alone()
         assert lifecycle.record([result], now=now) == {task.pk}
         other = Other(sweep)
         # InnoDB renews this table only when it was not read for 100 ms.
-        wait_until(_somebody_waits_for_a_lock, seconds=10, what="the sweep to wait for the row", every=0.2)
+        wait_until(somebody_waits_for_a_lock, seconds=10, what="the sweep to wait for the row", every=0.2)
 
     assert other.ended() == []
     task.refresh_from_db()
