@@ -1,15 +1,38 @@
-"""`python -m benchmarks [backlog|fairness|soak]`: figures to compare changes by, side by side in one run; not promises."""
+"""`python -m benchmarks [SCENARIO…] [--quick]`: ours beside the textbook recipe; docs/performance.md says how it is done.
+
+Also `backlog`, `fairness` and `soak`, which look at ours alone: figures to compare changes by, not promises.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
 
-from benchmarks import backlog, fairness, soak
+from benchmarks import backlog, compare, fairness, soak
+from benchmarks.scenarios import SCENARIOS
 
 
 def main() -> None:
+    if sys.argv[1:2] and sys.argv[1] in ("backlog", "fairness", "soak"):
+        _alone()
+        return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    cases = parser.add_subparsers(dest="case")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"all, or any of {', '.join(SCENARIOS)}")
+    parser.add_argument("--quick", action="store_true", help="one short round of everything: to see whether it runs")
+    parser.add_argument("--rounds", type=int, help="instead of five")
+    arguments = parser.parse_args()
+    if unknown := [name for name in arguments.scenarios if name not in SCENARIOS]:
+        parser.error(
+            f"there is no scenario {unknown[0]!r}; there are backlog, fairness, soak and {', '.join(SCENARIOS)}"
+        )
+    if arguments.rounds is not None and arguments.rounds < 1:
+        parser.error("--rounds must be 1 or more")
+    compare.run(arguments.scenarios, quick=arguments.quick, rounds=arguments.rounds)
+
+
+def _alone() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    cases = parser.add_subparsers(dest="case", required=True)
     how_fast = cases.add_parser("backlog", help=backlog.__doc__)
     how_fast.add_argument("--rows", type=int, default=20_000)
     how_fair = cases.add_parser("fairness", help=fairness.__doc__)
@@ -26,7 +49,7 @@ def main() -> None:
     elif arguments.case == "soak":
         soak.run(arguments.minutes, arguments.rate)
     else:
-        backlog.run(getattr(arguments, "rows", 20_000))
+        backlog.run(arguments.rows)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,53 @@
+"""Ours beside the textbook recipe: starts private servers, runs the scenarios, prints one table and keeps the figures."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks import report
+from benchmarks.figures import load, path_for
+from benchmarks.ground import QUICK, Plan, ground
+from benchmarks.scenarios import SCENARIOS, rounds_of
+from config.limits import allow_many_files
+
+
+def run(names: Sequence[str], *, quick: bool, rounds: int | None) -> None:
+    plan = QUICK if quick else Plan()
+    if rounds is not None:
+        plan = replace(plan, rounds=rounds, curve_rounds=min(rounds, plan.curve_rounds))
+    names = list(names) or [name for name, scenario in SCENARIOS.items() if scenario.by_default]
+    allow_many_files()
+    console = Console(width=None if os.isatty(1) else 160)
+    steps = sum(rounds_of(name, plan) for name in names)
+    columns = (TextColumn("{task.description:40}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    begun = time.monotonic()
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        task = progress.add_task("starting the servers", total=steps + 1)
+
+        def tick(what: str) -> None:
+            progress.update(task, description=what, advance=1)
+            if not console.is_terminal:
+                console.print(f"{time.monotonic() - begun:6.1f} s  {what}", highlight=False)
+
+        with ground(plan, quick=quick) as made:
+            for name in names:
+                SCENARIOS[name].run(made, tick)
+            results = made.results
+        progress.update(task, description="done", completed=steps + 1)
+    path = path_for(results)
+    if path.exists():
+        # Scenarios that were not run now keep what they had on the same day and machine.
+        before = load(path)
+        results.figures = before.figures | results.figures
+        results.curves = before.curves | results.curves
+        results.made = before.made | results.made
+    results.save(path)
+    report.print_table(results, console)
+    print(f"{time.monotonic() - begun:.0f} s; written to {os.path.relpath(path)}")
+    print(report.last_line(results))
