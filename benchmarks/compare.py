@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks import report
-from benchmarks.figures import load, path_for
+from benchmarks.figures import Results, load, path_for
 from benchmarks.ground import QUICK, Plan, ground
 from benchmarks.scenarios import SCENARIOS, rounds_of
 from config.limits import allow_many_files
@@ -36,10 +36,19 @@ def run(names: Sequence[str], *, quick: bool, rounds: int | None) -> None:
                 console.print(f"{time.monotonic() - begun:6.1f} s  {what}", highlight=False)
 
         with ground(plan, quick=quick) as made:
-            for name in names:
-                SCENARIOS[name].run(made, tick)
-            results = made.results
-        progress.update(task, description="done", completed=steps + 1)
+            try:
+                for name in names:
+                    SCENARIOS[name].run(made, tick)
+                progress.update(task, description="done", completed=steps + 1)
+            finally:
+                # What was measured before something failed, or Ctrl-C, is kept.
+                results = _kept(made.results)
+    report.print_table(results, console)
+    print(f"{time.monotonic() - begun:.0f} s; written to {os.path.relpath(path_for(results))}")
+    print(report.last_line(results))
+
+
+def _kept(results: Results) -> Results:
     path = path_for(results)
     if path.exists():
         # Scenarios that were not run now keep what they had on the same day and machine.
@@ -47,7 +56,6 @@ def run(names: Sequence[str], *, quick: bool, rounds: int | None) -> None:
         results.figures = before.figures | results.figures
         results.curves = before.curves | results.curves
         results.made = before.made | results.made
+    results.figures = {name: figure for name, figure in results.figures.items() if figure.ours or figure.recipe}
     results.save(path)
-    report.print_table(results, console)
-    print(f"{time.monotonic() - begun:.0f} s; written to {os.path.relpath(path)}")
-    print(report.last_line(results))
+    return results

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,10 @@ from benchmarks.sides import SPARSE, Ours, Recipe, Side
 from tests.support.ledger import REPOSITORY
 from tests.support.servers import MariaDB, free_port
 from tests.support.waiting import wait_until
+
+# The recipe's pools, for partners that answer at once and for slow ones: the best by `make bench ARGS='pools'`.
+PROMPT = ("prefork", 4)
+SLOW = ("threads", 64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,14 +118,21 @@ class Ground:
         self.ours = Ours(self.folder, self.mariadb, self.receiver.port, self.plan.sparse_partners)
         self._stack.callback(self.ours.stop)
         self.valkey = self.ours.system.valkey
-        self.recipe = Recipe(self.folder, self.mariadb, self.valkey, self.receiver.port)
-        self._stack.callback(self.recipe.stop)
+        self.recipe = self.make_recipe(tuned=False)
         self.ours.wait_until_ready()
+        self.sides: list[Side] = [self.ours, self.recipe]
         self.pool: tuple[str, int] | None = None
         with redis.Redis.from_url(self.valkey.url) as broker:
             broker_version = "Valkey " + broker.info("server").get("valkey_version", "?")
         database_version = self.ours.execute("SELECT VERSION()")[0][0]
         self.results = Results(machine=machine(database_version, broker_version), quick=quick)
+
+    def make_recipe(self, *, tuned: bool) -> Recipe:
+        recipe = Recipe(
+            self.folder, self.mariadb, self.valkey, self.receiver.port, self.plan.sparse_partners, tuned=tuned
+        )
+        self._stack.callback(recipe.stop)
+        return recipe
 
     def close(self) -> None:
         self._stack.close()
@@ -133,10 +145,21 @@ class Ground:
 
     @contextlib.contextmanager
     def only(self, side: Side) -> Iterator[None]:
-        """The other one stands still meanwhile."""
-        other = self.recipe if side is self.ours else self.ours
-        with other.frozen():
+        """The others stand still meanwhile."""
+        with contextlib.ExitStack() as stack:
+            for other in self.sides:
+                if other is not side:
+                    stack.enter_context(other.frozen())
             yield
+
+    @contextlib.contextmanager
+    def hanging_broker(self) -> Iterator[None]:
+        """It takes connections and answers nothing."""
+        self.valkey.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.valkey.signal(signal.SIGCONT)
 
     def meter(self, side: Side) -> Meter:
         servers = {"database": self.mariadb.process, "broker": self.valkey.process, "receiver": self.receiver.process}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -11,7 +12,6 @@ import sys
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from celery import Celery
 from benchmarks.processes import send_signal
 from benchmarks.receiver import address, address_sql
 from benchmarks.rows import FRESH_TASK, TASKS, UNTRIED, copy_rows
+from tests.support.client import Answer
 from tests.support.ledger import REPOSITORY
 from tests.support.servers import MariaDB, Valkey, free_port, listens
 from tests.support.system import GRANIAN, FullSystem
@@ -62,7 +63,7 @@ class Side(ABC):
     def thaw(self, *roles: str) -> None:
         send_signal((self.processes[role] for role in roles or self.processes), signal.SIGCONT)
 
-    @contextmanager
+    @contextlib.contextmanager
     def frozen(self, *roles: str) -> Iterator[None]:
         self.freeze(*roles)
         try:
@@ -125,14 +126,19 @@ class Ours(Side):
         self.system.start_web()
 
     def wait_until_ready(self) -> None:
-        wait_until(self._ready, seconds=60, what="the first sweep")
+        wait_until(self.ready, seconds=60, what="the first sweep")
         task_id = self.system.client.notify(**self.item(0, "/0"))
         wait_until(lambda: not self.unfinished(), seconds=30, what="the first delivery")
         self.execute("CREATE TABLE IF NOT EXISTS bench_template LIKE notifier_notificationtask")
         self.execute("INSERT INTO bench_template SELECT * FROM notifier_notificationtask WHERE task_id = %s", [task_id])
 
-    def _ready(self) -> bool:
-        answer = self.system.client.request("GET", "/readyz")
+    def ask(self, method: str, path: str, body: Any = None) -> Answer:
+        """One request over a connection of its own: a kept one may have been closed meanwhile."""
+        with contextlib.closing(self.system.client.another()) as client:
+            return client.request(method, path, body)
+
+    def ready(self) -> bool:
+        answer = self.ask("GET", "/readyz")
         return answer.status == 200 and answer.body["status"] == "ok"
 
     def _make_partners(self, count: int) -> None:
@@ -206,30 +212,48 @@ class Recipe(Side):
     path = "/notify"
     queue = "textbook"
 
-    def __init__(self, folder: Path, mariadb: MariaDB, valkey: Valkey, partner_port: int) -> None:
-        self.folder = folder / "recipe"
+    def __init__(
+        self, folder: Path, mariadb: MariaDB, valkey: Valkey, partner_port: int, partners: int, *, tuned: bool = False
+    ) -> None:
+        name = "textbook_tuned" if tuned else "textbook"
+        self.folder = folder / name
         self.folder.mkdir()
         self.partner_port = partner_port
         self.port = free_port()
         self.processes = {}
         self.headers = {"Content-Type": "application/json"}
-        broker = valkey.url.rpartition("/")[0] + "/1"
+        broker = valkey.url.rpartition("/")[0] + ("/2" if tuned else "/1")
         self.broker = redis.Redis.from_url(broker)
         server = {"host": "127.0.0.1", "port": mariadb.port, "user": "root"}
         with MySQLdb.connect(**server).cursor() as cursor:
-            cursor.execute("CREATE DATABASE textbook CHARACTER SET utf8mb4")
+            cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
         self.environment = os.environ | {
             "DJANGO_SETTINGS_MODULE": "benchmarks.textbook.settings",
-            "DATABASE_URL": mariadb.url("textbook"),
+            "DATABASE_URL": mariadb.url(name),
             "CELERY_BROKER_URL": broker,
+            "DJANGO_SUPERUSER_PASSWORD": "only-for-benchmarks",
+            "TEXTBOOK_TUNED": "1" if tuned else "0",
         }
         self._run("django", "migrate", "--run-syncdb", "--verbosity", "0")
-        self.database = MySQLdb.connect(**server, database="textbook", autocommit=True, charset="utf8mb4")
+        self.database = MySQLdb.connect(**server, database=name, autocommit=True, charset="utf8mb4")
+        self.execute(
+            "INSERT INTO textbook_partner (name) "
+            f"SELECT CONCAT('partner-', LPAD(seq, 5, '0')) FROM seq_0_to_{partners - 1}"
+        )
+        self._run("django", "createsuperuser", "--noinput", "--username", "bench", "--email", "bench@example.com")
+        self._run("django", "drf_create_token", "bench")
+        self.headers["Authorization"] = "Token " + self.execute("SELECT `key` FROM authtoken_token")[0][0]
         self._start("web", "granian", *GRANIAN, "--port", str(self.port), "benchmarks.textbook.wsgi:application")
         wait_until(lambda: listens(self.port), seconds=60, what="the recipe's web process")
 
     def _run(self, *arguments: str) -> None:
-        subprocess.run([sys.executable, "-m", *arguments], cwd=REPOSITORY, env=self.environment, check=True)
+        subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=REPOSITORY,
+            env=self.environment,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
 
     def _start(self, role: str, *command: str) -> None:
         with (self.folder / f"{role}.log").open("ab") as log:
@@ -257,15 +281,21 @@ class Recipe(Side):
         wait_until(lambda: " ready." in log.read_text(), seconds=60, what=f"the recipe's worker ({log})")
 
     def item(self, partner: int, path: str) -> dict[str, Any]:
-        return {"partner": f"partner-{partner:05}", "target_url": self.url(partner, path), "body": PAYLOAD}
+        return {
+            "partner": f"partner-{partner:05}",
+            "target_url": self.url(partner, path),
+            "headers": {"Content-Type": "application/json"},
+            "body": PAYLOAD,
+        }
 
     def fill(self, rows: int, partners: int, path: str) -> None:
         before = self.execute("SELECT COALESCE(MAX(id), 0) FROM textbook_notification")[0][0]
         self.execute(
-            "INSERT INTO textbook_notification (partner, target_url, method, headers, body, status, attempts, created_at, updated_at) "
-            f"SELECT CONCAT('partner-', LPAD(n.seq MOD {partners}, 5, '0')), "
-            f"CONCAT('http://', {address_sql(f'n.seq MOD {partners}')}, %s), 'POST', '{{}}', %s, 'pending', 0, "
-            f"UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) FROM seq_1_to_{rows} n",
+            "INSERT INTO textbook_notification "
+            "(partner_id, target_url, method, headers, body, status, attempts, created_at, updated_at) "
+            f"SELECT p.id, CONCAT('http://', {address_sql(f'n.seq MOD {partners}')}, %s), 'POST', '{{}}', %s, 'pending', 0, "
+            f"UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) FROM seq_1_to_{rows} n JOIN textbook_partner p "
+            f"ON p.name = CONCAT('partner-', LPAD(n.seq MOD {partners}, 5, '0')) ORDER BY n.seq",
             [f":{self.partner_port}{path}", PAYLOAD],
         )
         keys = [key for (key,) in self.execute("SELECT id FROM textbook_notification WHERE id > %s", [before])]

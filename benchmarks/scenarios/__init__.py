@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.ground import Ground, Plan
-from benchmarks.scenarios import accepting, ceilings, delivering
+from benchmarks.scenarios import accepting, ceilings, delivering, latency, pools, scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Scenario:
     by_default: bool = True
 
 
-# In the order of the table.
+# In the order of the table. The broker's loss comes last: the recipe's worker is not asked to survive it.
 SCENARIOS = {
     "ceilings": Scenario(ceilings.run, 1),
     "deliver": Scenario(delivering.dense, 2),
@@ -26,9 +26,19 @@ SCENARIOS = {
     "slow": Scenario(delivering.slow, 2),
     "accept": Scenario(accepting.alone, 3),
     "together": Scenario(accepting.together, 3),
+    "latency": Scenario(latency.steady, 2),
+    "workers": Scenario(delivering.two_workers, 2),
+    "tuned": Scenario(pools.tuned, 4),
+    "curve": Scenario(delivering.curve, 0),
+    "scale": Scenario(scale.run, 1),
+    "broker": Scenario(latency.broker_lost, 3),
+    "pools": Scenario(pools.run, 2 * len(pools.CANDIDATES), by_default=False),
 }
 
 
 def rounds_of(name: str, plan: Plan) -> int:
     """How many steps the scenario reports."""
-    return SCENARIOS[name].steps * plan.rounds
+    if name == "curve":
+        return 2 * len(plan.curve) * plan.curve_rounds
+    filling = 3 + 2 * plan.waiting // scale.CHUNK if name == "scale" else 0
+    return SCENARIOS[name].steps * plan.rounds + filling

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from benchmarks.figures import Figure
-from benchmarks.ground import Ground
+from benchmarks.ground import PROMPT, Ground
 from benchmarks.load import Report
-from benchmarks.scenarios import pools
 from benchmarks.scenarios.delivering import settled
 from benchmarks.sides import DENSE, Side
 from tests.support.waiting import wait_until
@@ -26,7 +26,7 @@ def batches(ground: Ground) -> list[str]:
 
 
 def has_batches(ground: Ground) -> bool:
-    answer = ground.ours.system.client.request("POST", "/v1/notify/batch", {"notifications": []})
+    answer = ground.ours.ask("POST", "/v1/notify/batch", {"notifications": []})
     return answer.status not in (404, 405)
 
 
@@ -34,7 +34,7 @@ def alone(ground: Ground, tick: Callable[[str], None]) -> None:
     results, plan = ground.results, ground.plan
     single = results.figure("accept", "accepted, single posts", "/s", goal="≥ 3.5 ×")
     batch = results.figure("batch", f"accepted, batches of {BATCH} (recipe: single posts)", "/s", goal="≥ 30 ×")
-    ground.use_pool(pools.PROMPT)
+    ground.use_pool(PROMPT)
     for number in range(plan.rounds):
         tick(f"accept {number + 1}: ours")
         _accept(ground, ground.ours, single, ground.ours.bodies("/0"))
@@ -46,7 +46,14 @@ def alone(ground: Ground, tick: Callable[[str], None]) -> None:
             batch.recipe.append(single.recipe[-1])
 
 
-def _accept(ground: Ground, side: Side, figure: Figure, bodies: list[str], **more: object) -> None:
+def _accept(ground: Ground, side: Side, figure: Figure, bodies: list[str], **more: Any) -> None:
+    report, cpu = accept(ground, side, bodies, **more)
+    (figure.ours if side is ground.ours else figure.recipe).append(report.rate)
+    figure.add_cpu(side.name, cpu, report.accepted)
+
+
+def accept(ground: Ground, side: Side, bodies: list[str], **more: Any) -> tuple[Report, dict[str, float]]:
+    """Post as fast as the side answers; what came of it, and the CPU seconds of each process."""
     plan = ground.plan
     with ground.only(side), side.frozen(*(role for role in side.processes if role != "web")):
         side.clear()
@@ -54,11 +61,10 @@ def _accept(ground: Ground, side: Side, figure: Figure, bodies: list[str], **mor
         report = ground.post(
             side, bodies, plan.accept_seconds, warm_up=plan.warm_up_seconds, connections=CONNECTIONS, **more
         )
-        cpu = meter.read()
+        cpu = meter.read() | {"producer": report.cpu_seconds}
         side.clear()
     check(side, report)
-    (figure.ours if side is ground.ours else figure.recipe).append(report.rate)
-    figure.add_cpu(side.name, cpu | {"producer": report.cpu_seconds}, report.accepted)
+    return report, cpu
 
 
 def check(side: Side, report: Report) -> None:
@@ -72,7 +78,7 @@ def together(ground: Ground, tick: Callable[[str], None]) -> None:
     batch = results.figure(
         "together_batch", f"accepted and delivered together, batches of {BATCH}", "/s", goal="≥ 14 ×"
     )
-    ground.use_pool(pools.PROMPT)
+    ground.use_pool(PROMPT)
     for number in range(plan.rounds):
         tick(f"together {number + 1}: ours")
         _together(ground, ground.ours, single, ground.ours.bodies("/0"))
@@ -84,7 +90,7 @@ def together(ground: Ground, tick: Callable[[str], None]) -> None:
             batch.recipe.append(single.recipe[-1])
 
 
-def _together(ground: Ground, side: Side, figure: Figure, bodies: list[str], **more: object) -> None:
+def _together(ground: Ground, side: Side, figure: Figure, bodies: list[str], **more: Any) -> None:
     plan = ground.plan
     with ground.only(side):
         with side.frozen("worker"):

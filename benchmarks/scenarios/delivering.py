@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.figures import Figure
-from benchmarks.ground import Ground
+from benchmarks.ground import PROMPT, SLOW, Ground
 from benchmarks.processes import memory_mb
-from benchmarks.scenarios import pools
-from benchmarks.sides import DENSE
+from benchmarks.sides import DENSE, Recipe
 from tests.support.waiting import wait_until
 
 SAMPLE_SECONDS = 0.05
+# From here on the recipe gets the pool for slow partners.
+SLOW_FROM_MS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +32,20 @@ def dense(ground: Ground, tick: Callable[[str], None]) -> None:
     figure = ground.results.figure(
         "deliver", f"delivered, backlog of {ground.plan.backlog:,}, {DENSE} partners", "/s", goal="≥ 15 ×"
     )
-    ground.use_pool(pools.PROMPT)
+    ground.use_pool(PROMPT)
     compare(ground, figure, tick, rows=ground.plan.backlog, partners=DENSE, path="/0")
 
 
 def sparse(ground: Ground, tick: Callable[[str], None]) -> None:
     partners = ground.plan.sparse_partners
     figure = ground.results.figure("deliver_sparse", f"delivered, {partners:,} partners × 10", "/s", goal="≥ 15 ×")
-    ground.use_pool(pools.PROMPT)
+    ground.use_pool(PROMPT)
     compare(ground, figure, tick, rows=partners * 10, partners=partners, path="/0")
 
 
 def slow(ground: Ground, tick: Callable[[str], None]) -> None:
     figure = ground.results.figure("deliver_300ms", "delivered, the partner takes 300 ms", "/s", goal="≥ 15 ×")
-    ground.use_pool(pools.SLOW)
+    ground.use_pool(SLOW)
     compare(ground, figure, tick, rows=ground.plan.backlog, partners=DENSE, path="/300")
 
 
@@ -90,9 +91,9 @@ def drain_ours(
     return Drained(rows / seconds, rows, cpu, in_flight, memory)
 
 
-def drain_recipe(ground: Ground, *, partners: int, path: str) -> Drained:
+def drain_recipe(ground: Ground, *, partners: int, path: str, recipe: Recipe | None = None) -> Drained:
     """Over a window, with more waiting than it can send meanwhile."""
-    plan, recipe, receiver = ground.plan, ground.recipe, ground.receiver
+    plan, recipe, receiver = ground.plan, recipe or ground.recipe, ground.receiver
     with ground.only(recipe):
         with recipe.frozen("worker"):
             recipe.clear()
@@ -117,6 +118,47 @@ def settled(ground: Ground) -> bool:
     before = ground.receiver.arrived
     threading.Event().wait(0.3)
     return ground.receiver.arrived == before and ground.receiver.counts.waiting == 0
+
+
+def two_workers(ground: Ground, tick: Callable[[str], None]) -> None:
+    """By CPU time, as the machine has no cores to spare: so many deliveries a second would be, had each worker its own."""
+    figure = ground.results.figure(
+        "workers", "two workers against one, by their CPU time", "/s", goal="≥ 1.8 ×", against="one"
+    )
+    plan, ours = ground.plan, ground.ours
+    both = ("worker", "worker2")
+    ours.start_second_worker()
+    try:
+        for number in range(plan.rounds):
+            tick(f"workers {number + 1}: one")
+            with ours.frozen("worker2"):
+                one = drain_ours(ground, rows=plan.backlog, partners=DENSE, path="/0")
+            tick(f"workers {number + 1}: two")
+            two = drain_ours(ground, rows=plan.backlog, partners=DENSE, path="/0", workers=both)
+            figure.recipe.append(one.count / one.cpu["worker"])
+            figure.ours.append(2 * two.count / (two.cpu["worker"] + two.cpu["worker2"]))
+            figure.note("one: measured on these cores, /s", one.rate)
+            figure.note("two: measured on these cores, /s", two.rate)
+            figure.note("one: database CPU ms each", one.cpu["database"] / one.count * 1000)
+            figure.note("two: database CPU ms each", two.cpu["database"] / two.count * 1000)
+    finally:
+        ours.stop_worker("worker2")
+
+
+def curve(ground: Ground, tick: Callable[[str], None]) -> None:
+    """Throughput against the partner's latency."""
+    plan, found = ground.plan, {"latency_ms": list(ground.plan.curve), "ours": [], "recipe": []}
+    for latency in plan.curve:
+        ground.use_pool(PROMPT if latency < SLOW_FROM_MS else SLOW)
+        mine, theirs = [], []
+        for number in range(plan.curve_rounds):
+            tick(f"curve {latency} ms {number + 1}: ours")
+            mine.append(drain_ours(ground, rows=plan.backlog // 2, partners=DENSE, path=f"/{latency}").rate)
+            tick(f"curve {latency} ms {number + 1}: recipe")
+            theirs.append(drain_recipe(ground, partners=DENSE, path=f"/{latency}").rate)
+        found["ours"].append(statistics.median(mine))
+        found["recipe"].append(statistics.median(theirs))
+    ground.results.curves["throughput"] = found
 
 
 class Sampler:

@@ -3,13 +3,23 @@ from __future__ import annotations
 from django.db import models
 
 
+class Partner(models.Model):
+    name = models.SlugField(max_length=64, unique=True)
+
+    class Meta:
+        app_label = "textbook"
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Notification(models.Model):
     class Status(models.TextChoices):
         PENDING = "pending"
         DELIVERED = "delivered"
         FAILED = "failed"
 
-    partner = models.CharField(max_length=64, db_index=True)
+    partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="notifications")
     target_url = models.URLField(max_length=2048)
     method = models.CharField(max_length=8, default="POST")
     headers = models.JSONField(default=dict, blank=True)

@@ -5,6 +5,7 @@ import time
 
 import requests
 from celery import Task, shared_task
+from django.conf import settings
 from requests.adapters import HTTPAdapter
 
 from benchmarks.textbook.models import Attempt, Notification
@@ -25,8 +26,9 @@ def session() -> requests.Session:
         adapter = HTTPAdapter(pool_connections=100, pool_maxsize=10)
         made.mount("http://", adapter)
         made.mount("https://", adapter)
-        # Else each request reads the environment's proxies and .netrc again.
-        made.trust_env = False
+        if settings.TUNED:
+            # Else each request reads the environment's proxies and .netrc again.
+            made.trust_env = False
         _threads.session = made
     return _threads.session
 
