@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from benchmarks import report
 from benchmarks.figures import Results, load, path_for
 from benchmarks.ground import QUICK, Plan, ground
-from benchmarks.scenarios import SCENARIOS, rounds_of
+from benchmarks.scenarios import SCENARIOS, chosen, rounds_of
 from config.limits import allow_many_files
 
 
@@ -21,7 +21,7 @@ def run(names: Sequence[str], *, quick: bool, rounds: int | None) -> None:
     plan = QUICK if quick else Plan()
     if rounds is not None:
         plan = replace(plan, rounds=rounds, curve_rounds=min(rounds, plan.curve_rounds))
-    names = list(names) or [name for name, scenario in SCENARIOS.items() if scenario.by_default]
+    names = list(names) or chosen(quick=quick)
     allow_many_files()
     console = Console(width=None if os.isatty(1) else 160)
     steps = sum(rounds_of(name, plan) for name in names)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,11 @@ from benchmarks.processes import Meter
 from benchmarks.rig import SERVER
 from benchmarks.sides import SPARSE, Ours, Recipe, Side
 from tests.support.ledger import REPOSITORY
-from tests.support.servers import MariaDB, free_port
+from tests.support.servers import MariaDB, Valkey, free_port
 from tests.support.waiting import wait_until
 
 # The recipe's pools, for partners that answer at once and for slow ones: the best by `make bench ARGS='pools'`.
-PROMPT = ("prefork", 4)
+PROMPT = ("prefork", 8)
 SLOW = ("threads", 64)
 
 
@@ -115,10 +116,13 @@ class Ground:
         self._stack.callback(self.mariadb.stop)
         self.receiver = Receiver(self.folder, self.plan.sparse_partners)
         self._stack.callback(self.receiver.stop)
-        self.ours = Ours(self.folder, self.mariadb, self.receiver.port, self.plan.sparse_partners)
-        self._stack.callback(self.ours.stop)
-        self.valkey = self.ours.system.valkey
-        self.recipe = self.make_recipe(tuned=False)
+        self.valkey = Valkey(self.folder)
+        self.valkey.start()
+        self._stack.callback(self.valkey.stop)
+        with ThreadPoolExecutor() as threads:
+            ours = threads.submit(self._make_ours)
+            self.recipe = self.make_recipe(tuned=False)
+            self.ours = ours.result()
         self.ours.wait_until_ready()
         self.sides: list[Side] = [self.ours, self.recipe]
         self.pool: tuple[str, int] | None = None
@@ -126,6 +130,11 @@ class Ground:
             broker_version = "Valkey " + broker.info("server").get("valkey_version", "?")
         database_version = self.ours.execute("SELECT VERSION()")[0][0]
         self.results = Results(machine=machine(database_version, broker_version), quick=quick)
+
+    def _make_ours(self) -> Ours:
+        ours = Ours(self.folder, self.mariadb, self.valkey, self.receiver.port, self.plan.sparse_partners)
+        self._stack.callback(ours.stop)
+        return ours
 
     def make_recipe(self, *, tuned: bool) -> Recipe:
         recipe = Recipe(

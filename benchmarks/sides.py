@@ -25,13 +25,22 @@ from benchmarks.rows import FRESH_TASK, TASKS, UNTRIED, copy_rows
 from tests.support.client import Answer
 from tests.support.ledger import REPOSITORY
 from tests.support.servers import MariaDB, Valkey, free_port, listens
-from tests.support.system import GRANIAN, FullSystem
+from tests.support.system import GRANIAN, System
 from tests.support.waiting import wait_until
 
 PAYLOAD = "x" * 1024
 DENSE, SPARSE = 20, 5000
 # A message of the recipe carries its row's key; of so many rows at most there are messages in the broker at once.
 MESSAGE_BATCH = 5000
+
+
+def connect(mariadb: MariaDB, name: str) -> Any:
+    """A connection to a new database of that name."""
+    connection = MySQLdb.connect(host="127.0.0.1", port=mariadb.port, user="root", autocommit=True, charset="utf8mb4")
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    connection.select_db(name)
+    return connection
 
 
 class Side(ABC):
@@ -109,17 +118,18 @@ class Ours(Side):
     accepted_status = 202
     path = "/v1/notify"
 
-    def __init__(self, folder: Path, mariadb: MariaDB, partner_port: int, partners: int) -> None:
+    def __init__(self, folder: Path, mariadb: MariaDB, valkey: Valkey, partner_port: int, partners: int) -> None:
         self.partner_port = partner_port
-        self.system = FullSystem(folder / "ours", mariadb.url("notifier"))
+        self.database_name = "notifier"
+        self.database = connect(mariadb, self.database_name)
+        self.system = System(folder / "ours", database_url=mariadb.url(self.database_name), broker_url=valkey.url)
         self.processes = self.system.processes
         self.port = self.system.port
-        self.database = self.system.sql()
         self.headers = {
             "Authorization": f"Bearer {self.system.client.key}",
             "Content-Type": "application/json",
         }
-        self._celery = Celery(broker=self.system.valkey.url)
+        self._celery = Celery(broker=valkey.url)
         self._make_partners(partners)
         self.system.start_worker()
         self.system.start_beat()
@@ -224,9 +234,7 @@ class Recipe(Side):
         self.headers = {"Content-Type": "application/json"}
         broker = valkey.url.rpartition("/")[0] + ("/2" if tuned else "/1")
         self.broker = redis.Redis.from_url(broker)
-        server = {"host": "127.0.0.1", "port": mariadb.port, "user": "root"}
-        with MySQLdb.connect(**server).cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        self.database = connect(mariadb, name)
         self.environment = os.environ | {
             "DJANGO_SETTINGS_MODULE": "benchmarks.textbook.settings",
             "DATABASE_URL": mariadb.url(name),
@@ -235,7 +243,6 @@ class Recipe(Side):
             "TEXTBOOK_TUNED": "1" if tuned else "0",
         }
         self._run("django", "migrate", "--run-syncdb", "--verbosity", "0")
-        self.database = MySQLdb.connect(**server, database=name, autocommit=True, charset="utf8mb4")
         self.execute(
             "INSERT INTO textbook_partner (name) "
             f"SELECT CONCAT('partner-', LPAD(seq, 5, '0')) FROM seq_0_to_{partners - 1}"

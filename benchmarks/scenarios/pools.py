@@ -9,19 +9,28 @@ from benchmarks.scenarios.accepting import accept
 from benchmarks.scenarios.delivering import drain_recipe
 from benchmarks.sides import DENSE
 
-# Chosen by `make bench ARGS='pools'`: for partners that answer at once, and for those that take 300 ms.
-CANDIDATES = (
-    ("prefork", 2), ("prefork", 4), ("prefork", 8), ("prefork", 48), ("threads", 4), ("threads", 16), ("threads", 64),
-    ("gevent", 16), ("gevent", 200),
-)  # fmt: skip
+# What could be the best, for partners that answer at once and for those that take 300 ms.
+CANDIDATES = {
+    "/0": (
+        ("prefork", 2),
+        ("prefork", 4),
+        ("prefork", 8),
+        ("prefork", 16),
+        ("threads", 4),
+        ("threads", 16),
+        ("gevent", 16),
+    ),
+    "/300": (("prefork", 48), ("prefork", 96), ("threads", 64), ("threads", 200), ("gevent", 64), ("gevent", 200)),
+}
 
 
 def run(ground: Ground, tick: Callable[[str], None]) -> None:
     """The recipe alone, with each pool, against a prompt and a slow partner."""
-    for path, what in (("/0", "prompt"), ("/300", "300 ms")):
-        for pool, concurrency in CANDIDATES:
+    for path, candidates in CANDIDATES.items():
+        what = f"partner takes {path[1:]} ms"
+        for pool, concurrency in candidates:
             figure = ground.results.figure(
-                f"pool_{pool}_{concurrency}_{what}", f"recipe, {pool} × {concurrency}, {what} partner", "/s"
+                f"pool_{pool}_{concurrency}_{path[1:]}", f"recipe, {pool} × {concurrency}, {what}", "/s"
             )
             ground.use_pool((pool, concurrency))
             for number in range(ground.plan.rounds):

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import MySQLdb
-
 from benchmarks.ground import Ground
 from benchmarks.receiver import address
 from benchmarks.rows import FRESH_TASK, TASKS, UNTRIED, copy_rows
+from benchmarks.sides import connect
 from tests.support.ledger import REPOSITORY
 from tests.support.system import System
 
@@ -37,15 +36,11 @@ class Probed:
     """A database of the service and a probe on it."""
 
     def __init__(self, ground: Ground, name: str) -> None:
-        with MySQLdb.connect(host="127.0.0.1", port=ground.mariadb.port, user="root").cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        self.database = connect(ground.mariadb, name)
         self.system = System(
             ground.folder / name,
             database_url=ground.mariadb.url(name),
             broker_url=ground.valkey.url.rpartition("/")[0] + "/3",
-        )
-        self.database = MySQLdb.connect(
-            host="127.0.0.1", port=ground.mariadb.port, user="root", database=name, autocommit=True
         )
         allowed = {"allow_hosts": [f"{address(0)}:*"], "allow_private_cidrs": ["127.0.0.0/8"]}
         self.system.apply_partners(**{f"partner-{number:05}": allowed for number in range(PARTNERS)})
@@ -61,8 +56,8 @@ class Probed:
 
     def copy_template(self, ground: Ground) -> None:
         """The template of the running service, without its partner, which has another key here."""
-        self.execute(f"CREATE TABLE bench_template LIKE {ground.ours.system.database}.bench_template")
-        self.execute(f"INSERT INTO bench_template SELECT * FROM {ground.ours.system.database}.bench_template")
+        self.execute(f"CREATE TABLE bench_template LIKE {ground.ours.database_name}.bench_template")
+        self.execute(f"INSERT INTO bench_template SELECT * FROM {ground.ours.database_name}.bench_template")
 
     def fill(self, waiting: int, finished: int, tick: Callable[[str], None]) -> None:
         """Half of the waiting rows belong to the dead partner, and half of each partner's are not due yet."""
