@@ -1,6 +1,7 @@
 """`python -m benchmarks [SCENARIO…] [--quick]`: ours beside the textbook recipe; docs/performance.md says how it is done.
 
-Also `backlog`, `fairness` and `soak`, which look at ours alone: figures to compare changes by, not promises.
+`table` prints the newest results again, `docs` puts them into docs/performance.md. Also `backlog`, `fairness` and `soak`,
+which look at ours alone: figures to compare changes by, not promises.
 """
 
 from __future__ import annotations
@@ -8,13 +9,22 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import backlog, compare, fairness, soak
+from benchmarks import backlog, compare, documented, fairness, report, soak
+from benchmarks.figures import load, newest
 from benchmarks.scenarios import SCENARIOS
 
 
 def main() -> None:
     if sys.argv[1:2] and sys.argv[1] in ("backlog", "fairness", "soak"):
         _alone()
+        return
+    if sys.argv[1:] == ["docs"]:
+        documented.write()
+        return
+    if sys.argv[1:] == ["table"]:
+        if (path := newest()) is None:
+            raise SystemExit("There are no results yet: `make bench` makes them.")
+        report.show(load(path), report.console())
         return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"all, or any of {', '.join(SCENARIOS)}")
@@ -23,7 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.scenarios if name not in SCENARIOS]:
         parser.error(
-            f"there is no scenario {unknown[0]!r}; there are backlog, fairness, soak and {', '.join(SCENARIOS)}"
+            f"there is no scenario {unknown[0]!r}; there are table, docs, backlog, fairness, soak and {', '.join(SCENARIOS)}"
         )
     if arguments.rounds is not None and arguments.rounds < 1:
         parser.error("--rounds must be 1 or more")

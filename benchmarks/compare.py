@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks import report
@@ -23,7 +22,7 @@ def run(names: Sequence[str], *, quick: bool, rounds: int | None) -> None:
         plan = replace(plan, rounds=rounds, curve_rounds=min(rounds, plan.curve_rounds))
     names = list(names) or chosen(quick=quick)
     allow_many_files()
-    console = Console(width=None if os.isatty(1) else 160)
+    console = report.console()
     steps = sum(rounds_of(name, plan) for name in names)
     columns = (TextColumn("{task.description:40}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     begun = time.monotonic()
@@ -42,20 +41,20 @@ def run(names: Sequence[str], *, quick: bool, rounds: int | None) -> None:
                 progress.update(task, description="done", completed=steps + 1)
             finally:
                 # What was measured before something failed, or Ctrl-C, is kept.
-                results = _kept(made.results)
-    report.print_table(results, console)
+                results = made.results
+                _keep(results)
     print(f"{time.monotonic() - begun:.0f} s; written to {os.path.relpath(path_for(results))}")
-    print(report.last_line(results))
+    report.show(results, console)
 
 
-def _kept(results: Results) -> Results:
-    path = path_for(results)
-    if path.exists():
-        # Scenarios that were not run now keep what they had on the same day and machine.
-        before = load(path)
-        results.figures = before.figures | results.figures
-        results.curves = before.curves | results.curves
-        results.made = before.made | results.made
+def _keep(results: Results) -> None:
+    """Write the results; scenarios that were not run now keep what they had on the same day and machine."""
     results.figures = {name: figure for name, figure in results.figures.items() if figure.ours or figure.recipe}
-    results.save(path)
-    return results
+    path = path_for(results)
+    before = load(path) if path.exists() else results
+    replace(
+        results,
+        figures=before.figures | results.figures,
+        curves=before.curves | results.curves,
+        made=before.made | results.made,
+    ).save(path)

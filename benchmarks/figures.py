@@ -66,7 +66,7 @@ class Figure:
 
 @dataclass(slots=True, kw_only=True)
 class Results:
-    """A run's figures, and on what they were made. ``curves`` are for the plots."""
+    """A run's figures, and on what they were made. ``curves`` are for the plots; ``made`` says when and of which commit."""
 
     machine: dict[str, Any]
     quick: bool
@@ -76,7 +76,8 @@ class Results:
 
     def figure(self, name: str, title: str, unit: str, **more: Any) -> Figure:
         self.figures[name] = Figure(name=name, title=title, unit=unit, **more)
-        self.made[name] = datetime.now(UTC).isoformat(timespec="seconds")  # noqa: TID251 - when this was measured
+        at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")  # noqa: TID251 - when this was measured
+        self.made[name] = f"{at} {self.machine.get('commit', '')}".strip()
         return self.figures[name]
 
     def save(self, path: Path) -> None:

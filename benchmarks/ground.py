@@ -20,8 +20,9 @@ from benchmarks import receiver
 from benchmarks.figures import Results, machine
 from benchmarks.load import Job, Report
 from benchmarks.processes import Meter
+from benchmarks.recipe import Recipe
 from benchmarks.rig import SERVER
-from benchmarks.sides import SPARSE, Ours, Recipe, Side
+from benchmarks.sides import SPARSE, Ours, Side
 from tests.support.ledger import REPOSITORY
 from tests.support.servers import MariaDB, Valkey, free_port
 from tests.support.waiting import wait_until

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from rich.console import Console
 from rich.table import Table
 
@@ -9,6 +11,17 @@ from benchmarks.figures import Figure, Results, median
 
 LAST_LINE = ("deliver", "deliver_sparse", "deliver_300ms", "accept", "batch", "together", "together_batch")
 LATENCY = "latency_p95"
+
+
+def console() -> Console:
+    """Wide enough for the table where nobody watches."""
+    return Console(width=None if os.isatty(1) else 160)
+
+
+def show(results: Results, console: Console) -> None:
+    """The table, and the last line."""
+    print_table(results, console)
+    print(last_line(results))
 
 
 def print_table(results: Results, console: Console) -> None:

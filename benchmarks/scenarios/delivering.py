@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from benchmarks.figures import Figure
 from benchmarks.ground import PROMPT, SLOW, Ground
 from benchmarks.processes import memory_mb
-from benchmarks.sides import DENSE, Recipe
+from benchmarks.recipe import Recipe
+from benchmarks.sides import DENSE
 from tests.support.waiting import wait_until
 
 SAMPLE_SECONDS = 0.05

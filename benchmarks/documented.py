@@ -1,0 +1,70 @@
+"""Puts the newest results into docs/performance.md, between its markers, and draws its plots."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.figures import Results, load, median, newest
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+_MARKED = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def fill(text: str, results: Results | None) -> str:
+    """The page with its marked parts made anew; without results they say how to make some."""
+
+    def part(found: re.Match[str]) -> str:
+        made = PARTS[found[2]](results) if results is not None else "No figures yet: `make bench` makes them.\n"
+        return f"{found[1]}{made}{found[3]}"
+
+    return _MARKED.sub(part, text)
+
+
+def table(results: Results) -> str:
+    lines = ["| what | ours | recipe | ratio | spread | goal | CPU ms each: ours | recipe |", "|---|--:|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
+    lines += ["| " + " | ".join(report.row(figure)) + " |" for name, figure in results.figures.items() if not name.startswith("pool_")]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def pools(results: Results) -> str:
+    lines = ["| pool | delivered/s | CPU ms each |", "|---|--:|--:|"]
+    for name, figure in results.figures.items():
+        if name.startswith("pool_"):
+            cpu = figure.cpu_total("recipe")
+            lines.append(f"| {figure.title} | {median(figure.recipe):,.0f} | {'–' if cpu is None else f'{cpu:.1f}'} |")
+    return "\n".join(lines) + "\n"
+
+
+def notes(results: Results) -> str:
+    """What belongs to a figure besides its value: memory, requests in flight, …"""
+    lines = ["| of | what | median |", "|---|---|--:|"]
+    for figure in results.figures.values():
+        lines += [
+            f"| {figure.title} | {name} | {report.number(median(values))} |" for name, values in figure.notes.items()
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def machine(results: Results) -> str:
+    where = results.machine
+    dates = sorted(results.made.values())
+    return (
+        f"{where['cores']} cores of {where['cpu']}, {where['memory_gb']} GB, Linux {where['kernel']}, Python {where['python']}, "
+        f"{where['database']}, {where['broker']}; measured from {dates[0]} to {dates[-1]} (the commit is the last word).\n"
+    )
+
+
+PARTS = {"table": table, "pools": pools, "notes": notes, "machine": machine}
+
+
+def write() -> None:
+    # Only now: matplotlib takes a second to load, and the check of the page does without.
+    from benchmarks import plots  # noqa: PLC0415
+
+    path = newest()
+    results = load(path) if path else None
+    PAGE.write_text(fill(PAGE.read_text(), results))
+    if results is not None:
+        plots.draw(results, PAGE.parent)
