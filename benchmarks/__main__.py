@@ -7,6 +7,7 @@ which look at ours alone: figures to compare changes by, not promises.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from benchmarks import backlog, compare, documented, fairness, report, soak
@@ -15,6 +16,8 @@ from benchmarks.scenarios import SCENARIOS
 
 
 def main() -> None:
+    # Else SIGTERM would leave the servers behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if sys.argv[1:2] and sys.argv[1] in ("backlog", "fairness", "soak"):
         _alone()
         return

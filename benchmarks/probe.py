@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from django.db import transaction
 from benchmarks.sides import PAYLOAD
 
 CLAIMED_PARTNERS, CLAIMED_EACH = 20, 5
+MOST_SECONDS = 3.0
 
 
 def steps(key: str, url: str) -> dict[str, Callable[[], float]]:
@@ -69,6 +70,15 @@ def steps(key: str, url: str) -> dict[str, Callable[[], float]]:
     return {"claim": claim, "sweep": sweep, "accept": accept, "page": page, "page_filtered": page_filtered}
 
 
+def repeated(step: Callable[[], float], times: int) -> Iterator[float]:
+    """So often, or until it has taken long enough to be sure that it is slow."""
+    give_up = time.monotonic() + MOST_SECONDS
+    for _ in range(times):
+        yield step()
+        if time.monotonic() > give_up:
+            return
+
+
 def timed(ask: Callable[[], Any], status: int) -> float:
     begun = time.perf_counter()
     answer = ask()
@@ -89,7 +99,7 @@ def main() -> None:
     print("ready", flush=True)
     for line in sys.stdin:
         name, times = line.split()
-        print(json.dumps([known[name]() for _ in range(int(times))]), flush=True)
+        print(json.dumps(list(repeated(known[name], int(times)))), flush=True)
 
 
 if __name__ == "__main__":
