@@ -11,6 +11,7 @@ from benchmarks.figures import Figure, Results, median
 
 LAST_LINE = ("deliver", "deliver_sparse", "deliver_300ms", "accept", "batch", "together", "together_batch")
 LATENCY = "latency_p95"
+COLUMNS = ("what", "ours", "recipe", "ratio", "spread", "goal", "CPU ms each: ours", "recipe", "ratio")
 
 
 def console() -> Console:
@@ -26,7 +27,7 @@ def show(results: Results, console: Console) -> None:
 
 def print_table(results: Results, console: Console) -> None:
     table = Table(title="medians; the spread is of the rounds' ratios", title_justify="left")
-    for column in ("what", "ours", "recipe", "ratio", "spread", "goal", "CPU ms each: ours", "recipe"):
+    for column in COLUMNS:
         table.add_column(column, justify="left" if column == "what" else "right")
     for figure in results.figures.values():
         table.add_row(*row(figure))
@@ -47,6 +48,7 @@ def row(figure: Figure) -> tuple[str, ...]:
         figure.goal,
         "–" if cpu_ours is None else number(cpu_ours),
         "–" if cpu_recipe is None else number(cpu_recipe),
+        "–" if cpu_ours is None or cpu_recipe is None else f"1/{cpu_recipe / cpu_ours:.1f}",
     )
 
 

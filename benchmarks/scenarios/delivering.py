@@ -148,7 +148,8 @@ def two_workers(ground: Ground, tick: Callable[[str], None]) -> None:
 
 def curve(ground: Ground, tick: Callable[[str], None]) -> None:
     """Throughput against the partner's latency."""
-    plan, found = ground.plan, {"latency_ms": list(ground.plan.curve), "ours": [], "recipe": []}
+    plan = ground.plan
+    found: dict[str, list[float]] = {"latency_ms": list(plan.curve), "ours": [], "recipe": []}
     for latency in plan.curve:
         ground.use_pool(PROMPT if latency < SLOW_FROM_MS else SLOW)
         mine, theirs = [], []

@@ -122,7 +122,8 @@ class Probed:
         line = self.probe.stdout.readline()
         if not line:
             raise SystemExit(f"the probe ended at {step}")
-        return statistics.median(json.loads(line))
+        took: list[float] = json.loads(line)
+        return statistics.median(took)
 
     def stop(self) -> None:
         if self.probe is not None:

