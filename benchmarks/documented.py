@@ -23,8 +23,10 @@ def fill(text: str, results: Results | None) -> str:
 
 
 def table(results: Results) -> str:
-    lines = ["| what | ours | recipe | ratio | spread | goal | CPU ms each: ours | recipe |", "|---|--:|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
-    lines += ["| " + " | ".join(report.row(figure)) + " |" for name, figure in results.figures.items() if not name.startswith("pool_")]  # fmt: skip
+    lines = ["| " + " | ".join(report.COLUMNS) + " |", "|---" + "|--:" * (len(report.COLUMNS) - 1) + "|"]
+    for name, figure in results.figures.items():
+        if not name.startswith("pool_"):
+            lines.append("| " + " | ".join(report.row(figure)) + " |")
     return "\n".join(lines) + "\n"
 
 
