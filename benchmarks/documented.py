@@ -24,8 +24,8 @@ def fill(text: str, results: Results | None) -> str:
 
 def table(results: Results) -> str:
     lines = ["| " + " | ".join(report.COLUMNS) + " |", "|---" + "|--:" * (len(report.COLUMNS) - 1) + "|"]
-    for name, figure in results.figures.items():
-        if not name.startswith("pool_"):
+    for figure in report.ordered(results):
+        if not figure.name.startswith("pool_"):
             lines.append("| " + " | ".join(report.row(figure)) + " |")
     return "\n".join(lines) + "\n"
 
@@ -42,7 +42,7 @@ def pools(results: Results) -> str:
 def notes(results: Results) -> str:
     """What belongs to a figure besides its value: memory, requests in flight, …"""
     lines = ["| of | what | median |", "|---|---|--:|"]
-    for figure in results.figures.values():
+    for figure in report.ordered(results):
         lines += [
             f"| {figure.title} | {name} | {report.number(median(values))} |" for name, values in figure.notes.items()
         ]

@@ -11,6 +11,12 @@ from benchmarks.figures import Figure, Results, median
 
 LAST_LINE = ("deliver", "deliver_sparse", "deliver_300ms", "accept", "batch", "together", "together_batch")
 LATENCY = "latency_p95"
+# As the goals are listed; what is not here comes after these.
+ORDER = (
+    "ceiling", "deliver", "deliver_sparse", "deliver_300ms", "accept", "batch", "together", "together_batch",
+    "latency_p50", "latency_p95", "latency_p99", "scale_claim", "scale_sweep", "scale_accept", "scale_page",
+    "scale_page_filtered", "broker_gone_p99", "broker_hangs_p99", "workers",
+)  # fmt: skip
 COLUMNS = ("what", "ours", "recipe", "ratio", "spread", "goal", "CPU ms each: ours", "recipe", "ratio")
 
 
@@ -29,9 +35,16 @@ def print_table(results: Results, console: Console) -> None:
     table = Table(title="medians; the spread is of the rounds' ratios", title_justify="left")
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "what" else "right")
-    for figure in results.figures.values():
+    for figure in ordered(results):
         table.add_row(*row(figure))
     console.print(table)
+
+
+def ordered(results: Results) -> list[Figure]:
+    """The figures in the order of the table."""
+    return sorted(
+        results.figures.values(), key=lambda figure: ORDER.index(figure.name) if figure.name in ORDER else len(ORDER)
+    )
 
 
 def row(figure: Figure) -> tuple[str, ...]:
