@@ -24,9 +24,8 @@ def fill(text: str, results: Results | None) -> str:
 
 def table(results: Results) -> str:
     lines = ["| " + " | ".join(report.COLUMNS) + " |", "|---" + "|--:" * (len(report.COLUMNS) - 1) + "|"]
-    for figure in report.ordered(results):
-        if not figure.name.startswith("pool_"):
-            lines.append("| " + " | ".join(report.row(figure)) + " |")
+    shown = [figure for figure in report.ordered(results) if not figure.name.startswith("pool_")]
+    lines += ["| " + " | ".join(report.row(figure)) + " |" for figure in shown]
     return "\n".join(lines) + "\n"
 
 
