@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import report
@@ -10,6 +11,22 @@ from benchmarks.figures import Results, load, median, newest
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 _MARKED = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+# Files beside the page, their titles, and whether results have what they show.
+PLOTS: dict[str, tuple[str, Callable[[Results], bool]]] = {
+    "performance-throughput": ("Throughput against partner latency", lambda results: "throughput" in results.curves),
+    "performance-table-size": ("Cost against table size", lambda results: "scale" in results.curves),
+    "performance-latency": ("Latency of steady posts on an idle machine", lambda results: "latency" in results.curves),
+    "performance-cpu": (
+        "CPU for each notification, by process",
+        lambda results: any(name in results.figures for name in CPU_SPLIT),
+    ),
+}
+# Whose CPU is shown, and under which name.
+CPU_SPLIT = {
+    "deliver": "deliver", "accept": "accept", "batch": "accept, batches", "together": "both",
+    "together_batch": "both, batches",
+}  # fmt: skip
 
 
 def fill(text: str, results: Results | None) -> str:
@@ -57,15 +74,20 @@ def machine(results: Results) -> str:
     )
 
 
-PARTS = {"table": table, "pools": pools, "notes": notes, "machine": machine}
+def plots(results: Results) -> str:
+    shown = [f"![{title}]({name}.png)\n" for name, (title, has) in PLOTS.items() if has(results)]
+    return "\n".join(shown)
+
+
+PARTS = {"plots": plots, "table": table, "pools": pools, "notes": notes, "machine": machine}
 
 
 def write() -> None:
     # Only now: matplotlib takes a second to load, and the check of the page does without.
-    from benchmarks import plots  # noqa: PLC0415
+    from benchmarks import drawing  # noqa: PLC0415
 
     path = newest()
     results = load(path) if path else None
     PAGE.write_text(fill(PAGE.read_text(), results))
     if results is not None:
-        plots.draw(results, PAGE.parent)
+        drawing.draw(results, PAGE.parent)

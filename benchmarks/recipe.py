@@ -129,6 +129,9 @@ class Recipe(Side):
         self._truncate("textbook_attempt", "textbook_notification")
 
     def stop(self) -> None:
+        """End its processes; once more does nothing."""
+        if not self.processes:
+            return
         self.thaw()
         self.database.close()
         self.broker.close()
@@ -140,6 +143,7 @@ class Recipe(Side):
             except subprocess.TimeoutExpired:
                 send_signal([process], signal.SIGKILL)
                 process.wait(10)
+        self.processes.clear()
 
 
 def _message(key: int) -> str:
