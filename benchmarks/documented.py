@@ -12,6 +12,11 @@ from benchmarks.figures import Results, load, median, newest
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 _MARKED = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
+# Whose CPU is shown, and under which name.
+CPU_SPLIT: dict[str, str] = {
+    "deliver": "deliver", "accept": "accept", "batch": "accept, batches", "together": "both",
+    "together_batch": "both, batches",
+}  # fmt: skip
 # Files beside the page, their titles, and whether results have what they show.
 PLOTS: dict[str, tuple[str, Callable[[Results], bool]]] = {
     "performance-throughput": ("Throughput against partner latency", lambda results: "throughput" in results.curves),
@@ -22,11 +27,6 @@ PLOTS: dict[str, tuple[str, Callable[[Results], bool]]] = {
         lambda results: any(name in results.figures for name in CPU_SPLIT),
     ),
 }
-# Whose CPU is shown, and under which name.
-CPU_SPLIT = {
-    "deliver": "deliver", "accept": "accept", "batch": "accept, batches", "together": "both",
-    "together_batch": "both, batches",
-}  # fmt: skip
 
 
 def fill(text: str, results: Results | None) -> str:

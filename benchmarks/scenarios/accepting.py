@@ -44,6 +44,7 @@ def alone(ground: Ground, tick: Callable[[str], None]) -> None:
         if has_batches(ground):
             _accept(ground, ground.ours, batch, batches(ground), path="/v1/notify/batch", status=200, items=BATCH)
             batch.recipe.append(single.recipe[-1])
+            batch.cpu["recipe"] = single.cpu["recipe"]
 
 
 def _accept(ground: Ground, side: Side, figure: Figure, bodies: list[str], **more: Any) -> None:
@@ -88,6 +89,7 @@ def together(ground: Ground, tick: Callable[[str], None]) -> None:
         if has_batches(ground):
             _together(ground, ground.ours, batch, batches(ground), path="/v1/notify/batch", status=200, items=BATCH)
             batch.recipe.append(single.recipe[-1])
+            batch.cpu["recipe"] = single.cpu["recipe"]
 
 
 def _together(ground: Ground, side: Side, figure: Figure, bodies: list[str], **more: Any) -> None:
