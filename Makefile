@@ -34,8 +34,8 @@ audit: ## Look the pinned versions up in the advisory database (docs/operations.
 check: ## Format, lint, types, import contracts, migrations, deployment checks
 	@exec scripts/check.sh
 
-bench: ## Measure on private servers: make bench ARGS='backlog', 'fairness' or 'soak'
-	@scripts/setup_venv.sh dev && exec "$(VENV)/bin/python" -m benchmarks $(ARGS)
+bench: ## Measure beside the textbook recipe (QUICK=1: under a minute; ARGS='deliver accept'; docs/performance.md)
+	@exec scripts/bench.sh $(if $(QUICK),--quick) $(ARGS)
 
 clean: ## Remove the virtual environment and all caches; the data under var/ stays
 	rm -rf "$(VENV)" .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

@@ -1,15 +1,51 @@
-"""`python -m benchmarks [backlog|fairness|soak|scale|sweep|indexes|drain]`: figures to compare changes by, side by side in one run; not promises."""
+"""`python -m benchmarks [SCENARIO…] [--quick]`: ours beside the textbook recipe; docs/performance.md says how it is done.
+
+`table` prints the newest results again, `docs` puts them into docs/performance.md. Also `backlog`, `fairness`, `soak`, `sizes`, `sweep`, `indexes` and `drain`,
+which look at ours alone: figures to compare changes by, not promises.
+"""
 
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 
-from benchmarks import backlog, fairness, scale, soak
+from benchmarks import backlog, compare, documented, fairness, report, scale, soak
+from benchmarks.figures import load, newest
+from benchmarks.scenarios import SCENARIOS
 
 
 def main() -> None:
+    # Else SIGTERM would leave the servers behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if sys.argv[1:2] and sys.argv[1] in ("backlog", "fairness", "soak", *scale.CASES):
+        _alone()
+        return
+    if sys.argv[1:] == ["docs"]:
+        documented.write()
+        return
+    if sys.argv[1:] == ["table"]:
+        if (path := newest()) is None:
+            raise SystemExit("There are no results yet: `make bench` makes them.")
+        report.show(load(path), report.console())
+        return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    cases = parser.add_subparsers(dest="case")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"all, or any of {', '.join(SCENARIOS)}")
+    parser.add_argument("--quick", action="store_true", help="one short round of everything: to see whether it runs")
+    parser.add_argument("--rounds", type=int, help="instead of five")
+    arguments = parser.parse_args()
+    if unknown := [name for name in arguments.scenarios if name not in SCENARIOS]:
+        parser.error(
+            f"there is no scenario {unknown[0]!r}; there are table, docs, backlog, fairness, soak, {', '.join(scale.CASES)} and {', '.join(SCENARIOS)}"
+        )
+    if arguments.rounds is not None and arguments.rounds < 1:
+        parser.error("--rounds must be 1 or more")
+    compare.run(arguments.scenarios, quick=arguments.quick, rounds=arguments.rounds)
+
+
+def _alone() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    cases = parser.add_subparsers(dest="case", required=True)
     how_fast = cases.add_parser("backlog", help=backlog.__doc__)
     how_fast.add_argument("--rows", type=int, default=20_000)
     how_fair = cases.add_parser("fairness", help=fairness.__doc__)
@@ -31,7 +67,7 @@ def main() -> None:
     elif arguments.case in scale.CASES:
         scale.run(arguments.case, rows=arguments.rows)
     else:
-        backlog.run(getattr(arguments, "rows", 20_000))
+        backlog.run(arguments.rows)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import os
 import signal
 import time
 
-from benchmarks.rig import LOOPBACK, Rig, cpu_seconds, rig, simulator
+from benchmarks.processes import cpu_seconds
+from benchmarks.rig import LOOPBACK, Rig, rig, simulator
 from tests.support.waiting import wait_until
 
 PARTNERS = 20

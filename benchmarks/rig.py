@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import MySQLdb
 
+from benchmarks.rows import FRESH_TASK, TASKS, copy_rows
 from tests.support.ledger import PartnerSimulator
 from tests.support.servers import MariaDB
 from tests.support.system import FullSystem
@@ -18,16 +18,6 @@ from tests.support.system import FullSystem
 LOOPBACK = {"allow_hosts": ["127.0.0.1:*"], "allow_private_cidrs": ["127.0.0.0/8"]}
 # A database server's memory, as on a server of its own: with the tests' 256 MB the backlogs are read from the disk.
 SERVER = ("--innodb-buffer-pool-size=3G", "--innodb-log-file-size=1G")
-# Multiplies a row that was accepted through the API.
-COPY = """
-INSERT INTO notifier_notificationtask (task_id, partner_id, target_url, http_method, headers, body, body_format,
-  content_type, metadata, fingerprint, status, `rank`, next_attempt_at, expires_at, max_attempts, attempt_count,
-  attempts_before_requeue, attempts_excused, created_at, updated_at)
-SELECT UUID(), p.id, %s, t.http_method, t.headers, t.body, t.body_format, t.content_type, t.metadata, t.fingerprint,
-  'pending', t.`rank`, UTC_TIMESTAMP(6), t.expires_at, t.max_attempts, 0, 0, 0, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6)
-FROM notifier_notificationtask t, notifier_partner p, seq_1_to_{each} s
-WHERE t.task_id = %s AND p.partner_id LIKE %s
-"""
 
 
 class Rig:
@@ -44,8 +34,15 @@ class Rig:
             return list(cursor.fetchall())
 
     def fill(self, template: str, url: str, *, each: int, partners: str) -> None:
-        """So many copies of the task for each partner whose partner_id is LIKE that."""
-        self.execute(COPY.format(each=each), [url, template.replace("-", ""), partners])
+        """So many copies of the task for each partner whose partner_id is LIKE that, due now."""
+        copy_rows(
+            self.database,
+            TASKS,
+            {**FRESH_TASK, "partner_id": "p.id", "target_url": "%s"},
+            source=f"notifier_partner p, seq_1_to_{each} n",
+            where="c.task_id = %s AND p.partner_id LIKE %s",
+            parameters=[url, template.replace("-", ""), partners],
+        )
 
 
 @contextlib.contextmanager
@@ -70,9 +67,3 @@ def simulator(folder: Path, *, ledger: bool = False) -> Iterator[PartnerSimulato
         yield running
     finally:
         running.stop()
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

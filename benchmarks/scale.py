@@ -22,7 +22,7 @@ from tests.support.servers import MariaDB, Valkey
 DATABASES = ("small", "large")
 # By name: how many rows (of each kind, partners, or rows in all), and what is measured.
 CASES = {
-    "scale": (
+    "sizes": (
         1_000_000,
         "what claim, sweep, accept, lists and an idle prune cost at so many waiting and so many finished rows",
     ),

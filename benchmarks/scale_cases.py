@@ -59,7 +59,7 @@ LISTS = {
 Case = Callable[[], float]
 
 
-def scale(rows: int) -> None:
+def sizes(rows: int) -> None:
     """Medians of alternating rounds, small against large."""
     for database, size in zip(DATABASES, (SMALL_ROWS, rows), strict=True):
         _use(database)

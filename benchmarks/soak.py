@@ -16,6 +16,7 @@ from pathlib import Path
 
 import redis
 
+from benchmarks.processes import memory_mb, tree
 from benchmarks.rig import LOOPBACK, Rig, rig, simulator
 from tests.support.client import Client
 from tests.support.waiting import wait_until
@@ -25,7 +26,6 @@ PRODUCERS = 4
 CAPACITY_SECONDS = 15.0
 SAMPLE_SECONDS = 10.0
 WARM_UP = 0.2
-PAGE_MB = 4096 / 1024 / 1024
 # What a flat line may rise: the allocator's noise over 20 minutes.
 FLAT_MB_PER_HOUR = 15.0
 
@@ -121,17 +121,10 @@ def _sample_until(stop: threading.Event, rigged: Rig, sampled: dict[str, Series]
 
 def _process(pid: int) -> Iterator[tuple[str, float]]:
     """Of a process and its children: resident memory, threads, open files."""
-    tree = list(_tree(pid))
-    yield "MB", sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in tree) * PAGE_MB
-    yield "threads", float(sum(len(list(Path(f"/proc/{one}/task").iterdir())) for one in tree))
-    yield "files", float(sum(len(list(Path(f"/proc/{one}/fd").iterdir())) for one in tree))
-
-
-def _tree(pid: int) -> Iterator[int]:
-    yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from _tree(int(child))
+    yield "MB", memory_mb(pid)
+    family = list(tree(pid))
+    yield "threads", float(sum(len(list(Path(f"/proc/{one}/task").iterdir())) for one in family))
+    yield "files", float(sum(len(list(Path(f"/proc/{one}/fd").iterdir())) for one in family))
 
 
 def _report(sampled: dict[str, Series]) -> bool:
