@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -26,7 +26,7 @@ from notifier.wake import publisher
 
 TURN_PARTNERS = 100
 # Under load a turn's fixed cost of a few ms is shared by so many rows.
-TURN_ROWS = 200
+TURN_ROWS = 400
 # Who is woken meanwhile waits for the turn to end: turns are short while there are partners that have little to do.
 SHORT_TURN_ROWS = 25
 SHORT_FOR_SECONDS = 1.0
@@ -145,7 +145,10 @@ class Claimer:
     def _claim(self, partners: Mapping[int, Partner], shares: Mapping[str, int], begun: float) -> Turn:
         now = clock.read()
         lease_for = timedelta(seconds=settings.NOTIFIER_LEASE_SECONDS)
-        flows = {key: state.flow(enabled=partners[key].enabled) for key, state in partner_flow.lock(partners).items()}
+        flows = {
+            key: held if partners[key].enabled else replace(held, enabled=False)
+            for key, held in partner_flow.lock(partners).items()
+        }
         limited = [key for key in flows if partners[key].max_concurrency is not None]
         in_flight = lifecycle.in_flight(limited, now=now)
         permits = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -78,7 +79,9 @@ def _converter(field: Field[Any, Any]) -> Callable[[Any], Any]:
     match field.get_internal_type():
         case "DateTimeField":
             return connection.ops.adapt_datetimefield_value
-        case "UUIDField" | "JSONField":
+        case "JSONField":
+            return json.dumps
+        case "UUIDField":
             return partial(field.get_db_prep_save, connection=connection)
         case _:
             return _plain

@@ -162,7 +162,7 @@ class PartnerState(models.Model):
     def __str__(self) -> str:
         return f"state of partner {self.pk}"
 
-    def flow(self, *, enabled: bool) -> Flow:
+    def flow(self, *, enabled: bool = True) -> Flow:
         """What the rules ask about."""
         return Flow(
             enabled=enabled,
