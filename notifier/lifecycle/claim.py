@@ -117,29 +117,14 @@ def _leased(keys: Sequence[int], token: uuid.UUID) -> list[Claim]:
 
 
 def _claim(row: Sequence[Any], token: uuid.UUID) -> Claim:
-    (
-        key, task_id, partner, url, method, headers, body, content_type, condition, traceparent,
-        count, before_requeue, excused, most, created_at,
-    ) = row  # fmt: skip
     operations: Any = connection.ops  # django-stubs knows the base class only
-    return Claim(
-        id=key,
-        task_id=uuid.UUID(task_id),
-        partner_id=partner,
-        target_url=url,
-        http_method=method,
-        headers=json.loads(headers),
-        body=None if body is None else bytes(body),
-        content_type=content_type,
-        success_condition=condition,
-        traceparent=traceparent,
-        attempt_count=count,
-        attempts_before_requeue=before_requeue,
-        attempts_excused=excused,
-        max_attempts=most,
-        created_at=operations.convert_datetimefield_value(created_at, None, connection),
-        lease_token=token,
-    )
+    given = dict(zip(_COLUMNS, row, strict=True))
+    given["task_id"] = uuid.UUID(given["task_id"])
+    given["headers"] = json.loads(given["headers"])
+    given["body"] = None if given["body"] is None else bytes(given["body"])
+    given["body_sealed"] = bool(given["body_sealed"])
+    given["created_at"] = operations.convert_datetimefield_value(given["created_at"], None, connection)
+    return Claim(**given, lease_token=token)
 
 
 def _table() -> str:

@@ -434,7 +434,8 @@ def test_the_endpoint_is_under_the_partners_rules(
 
     exchange = worker.send(partner, "http://localhost:9/")
 
-    assert (exchange.failure, exchange.failure_detail) == (FailureKind.CREDENTIALS, reason)
+    assert exchange.failure is FailureKind.CREDENTIALS
+    assert exchange.failure_detail.startswith(reason)
     assert tokens.asked == []
 
 

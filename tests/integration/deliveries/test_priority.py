@@ -23,7 +23,7 @@ def _backlog(partner: Partner) -> None:
     copied = ", ".join(
         quote(str(field.column))
         for field in NotificationTask._meta.concrete_fields
-        if field.name not in ("id", "task_id")
+        if field.name not in ("id", "task_id") and not field.generated
     )
     new_id = "REPLACE(UUID(), '-', '')" if is_mysql() else "lower(hex(randomblob(16)))"
     copy = f"INSERT INTO {table} (task_id, {copied}) SELECT {new_id}, {copied} FROM {table} LIMIT %s"

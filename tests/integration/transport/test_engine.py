@@ -323,7 +323,7 @@ def test_an_engine_that_dies_takes_the_process_with_it() -> None:
 import threading
 from tests.integration.transport.sending import new_engine
 engine = new_engine()
-engine._submitted.append("not a transfer")
+engine._submitted.put("", "not a transfer")
 engine._wake()
 threading.Event().wait(20)
 """
