@@ -14,6 +14,8 @@ from deliveries.slots import Slots
 OTHERS_BESIDE = 25
 # A partner beside others gets so many rows a turn at most.
 SHARED_ROWS = 25
+# One that is slow or has not answered yet gets no more at once: what it holds, it may hold for long.
+UNPROVEN_ROWS = 100
 
 
 class Woken:
@@ -139,7 +141,12 @@ class Woken:
         if others and self._others:
             spoken_for = sum(taken.values())
             taken |= self._slots.shares(
-                self._others, limit=others, most=most, prompt=False, now=now, spoken_for=spoken_for
+                self._others,
+                limit=others,
+                most=min(most, UNPROVEN_ROWS),
+                prompt=False,
+                now=now,
+                spoken_for=spoken_for,
             )
         for partner_id in taken:
             self._prompt.pop(partner_id, None)

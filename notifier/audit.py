@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
-from notifier import clock
+from notifier import clock, sealing
 from notifier.client_address import REQUEST_ID, client_address
 from notifier.models import ApiKey, AuditEntry, Partner
 from notifier.partner_file import COLUMNS
@@ -87,7 +87,8 @@ def record(
 def partner_state(partner: Partner) -> dict[str, Any]:
     """The partner's configuration as the trail may have it, by the names of the partners file."""
     state = {key: getattr(partner, column) for key, column in COLUMNS.items()}
-    state["headers"] = redaction.masked(partner.headers, settings.NOTIFIER_SENSITIVE_HEADERS)
+    shown: dict[str, Any] = dict(redaction.masked(partner.headers, settings.NOTIFIER_SENSITIVE_HEADERS))
+    state["headers"] = {name: redaction.MASK if isinstance(value, dict) else value for name, value in shown.items()}
     return state
 
 
@@ -97,13 +98,18 @@ def record_partner(by: Actor, partner: Partner, old: Partner | None) -> None:
         record(by, "partner.create", object_kind="partner", object_id=partner.partner_id, after=partner_state(partner))
         return
     before, after = partner_state(old), partner_state(partner)
-    changed = [key for key, column in COLUMNS.items() if getattr(old, column) != getattr(partner, column)]
+    old_headers, new_headers = sealing.comparable(old.headers), sealing.comparable(partner.headers)
+    changed = [
+        key
+        for key, column in COLUMNS.items()
+        if (old_headers != new_headers if column == "headers" else getattr(old, column) != getattr(partner, column))
+    ]
     if not changed:
         return
     was, now = ({key: state[key] for key in changed} for state in (before, after))
     if "headers" in changed:
         # A sensitive value that was changed looks the same on both sides, so its name is given.
         now["headers_changed"] = sorted(
-            name for name in {*old.headers, *partner.headers} if old.headers.get(name) != partner.headers.get(name)
+            name for name in {*old_headers, *new_headers} if old_headers.get(name) != new_headers.get(name)
         )
     record(by, "partner.change", object_kind="partner", object_id=partner.partner_id, before=was, after=now)

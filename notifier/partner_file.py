@@ -241,7 +241,7 @@ def changes(old: Partner, new: Partner, *, sensitive: Collection[str]) -> list[C
     for key, column in COLUMNS.items():
         before, after = getattr(old, column), getattr(new, column)
         if column == "headers":
-            before, after = _opened(before), _opened(after)
+            before, after = sealing.comparable(before), sealing.comparable(after)
         if before == after:
             continue
         if column == "headers":
@@ -249,14 +249,6 @@ def changes(old: Partner, new: Partner, *, sensitive: Collection[str]) -> list[C
         else:
             found.append(Change(column, f"{key}: {_value(before)} → {_value(after)}"))
     return found
-
-
-def _opened(headers: sealing.StoredHeaders) -> Mapping[str, Any]:
-    """For comparing alone. Values that cannot be opened any more are as they are: unequal to any other."""
-    try:
-        return sealing.open_headers(headers)[0]
-    except sealing.SealBroken:
-        return headers
 
 
 def _header_changes(before: Mapping[str, str], after: Mapping[str, str], sensitive: Collection[str]) -> Iterator[str]:

@@ -57,7 +57,8 @@ def _decoded(raw: bytes) -> Any:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _malformed(f"it is not UTF-8 (byte {error.start})") from None
-    if _depth(text) > MAX_DEPTH:
+    # What a parser can carry; ``check`` is exact, of a batch for each notification by itself.
+    if _depth(text) > 2 * MAX_DEPTH:
         raise _too_deep()
     try:
         return _DECODER.decode(text)
@@ -72,7 +73,7 @@ def _decoded(raw: bytes) -> Any:
 
 def _depth(text: str) -> int:
     """How deep it is nested, without parsing it. Text with few brackets cannot be too deep, and is not looked at."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
+    if text.count("[") + text.count("{") <= 2 * MAX_DEPTH:
         return 0
     depth = deepest = 0
     for token in _BRACKETS.finditer(text):

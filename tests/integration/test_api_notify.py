@@ -347,7 +347,7 @@ def test_a_paused_partner_accepts() -> None:
 
 
 def test_an_address_in_a_range_of_the_partners_own_is_accepted() -> None:
-    partner = make_partner(allow_hosts=["10.1.2.3"], allow_private_cidrs=["10.1.0.0/16"])
+    partner = make_partner(allow_hosts=["10.1.2.3:*"], allow_private_cidrs=["10.1.0.0/16"])
 
     assert _accept(partner, target_url="http://10.1.2.3:8080/in").target_url == "http://10.1.2.3:8080/in"
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from notifier import api_keys, clock
+from notifier import api_keys, audit, clock
 from notifier.audit import by_command
 from notifier.models import ApiKey, Scope
 from tests.support.api import Caller, document, notification, problem
@@ -30,7 +30,7 @@ def _age(key: ApiKey, by: timedelta) -> None:
     """Let the key's times be so much longer ago."""
     key.refresh_from_db()
     assert key.expires_at is not None
-    ApiKey.objects.filter(pk=key.pk).update(expires_at=key.expires_at - by)
+    api_keys.change(key, by=audit.by_command(), expires_at=key.expires_at - by)
 
 
 def _rotate(*arguments: str) -> tuple[str, str]:
