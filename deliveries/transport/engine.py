@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import re
-import selectors
+import select
 import threading
 import time
 from concurrent.futures import Future
@@ -18,6 +18,7 @@ from functools import partial
 
 import pycurl
 
+from deliveries.transport.doorbell import Doorbell
 from deliveries.transport.egress import Egress, bracketed, host_and_port
 from deliveries.transport.guard import Guard
 from deliveries.transport.kept import Kept
@@ -65,14 +66,12 @@ class Engine:
         self._idle: list[pycurl.Curl] = []
         self._running: dict[pycurl.Curl, Transfer] = {}
         self._kept = Kept()
-        self._names: Names[Transfer] = Names(look_up, self._wake)
-        self._selector = selectors.DefaultSelector()
-        self._wake_reader, self._wake_writer = os.pipe()
-        self._closed = False
-        self._wake_lock = threading.Lock()
-        os.set_blocking(self._wake_reader, False)
-        os.set_blocking(self._wake_writer, False)
-        self._selector.register(self._wake_reader, selectors.EVENT_READ)
+        self._doorbell = Doorbell()
+        self._names: Names[Transfer] = Names(look_up, self._doorbell.ring)
+        # Not a selector of the standard library, whose bookkeeping costs as much as the request's system calls.
+        self._epoll = select.epoll()
+        self._epoll.register(self._doorbell, select.EPOLLIN)
+        self._watched: set[int] = set()
         self._timer_at: float | None = None
         self._stopping = False
         self._multi = pycurl.CurlMulti()
@@ -93,19 +92,14 @@ class Engine:
         """
         transfer = Transfer(outgoing, self._read_bytes)
         self._submitted.put(sender, transfer)
-        self._wake()
+        self._doorbell.ring()
         return transfer.future
 
     def stop(self, timeout: float = 5.0) -> None:
         """End the thread. Transfers still in flight are dropped: their futures stay open, their leases will run out."""
         self._stopping = True
-        self._wake()
+        self._doorbell.ring()
         self.thread.join(timeout)
-
-    def _wake(self) -> None:
-        with self._wake_lock, contextlib.suppress(BlockingIOError):  # the pipe is full of wakes already
-            if not self._closed:
-                os.write(self._wake_writer, b"\0")
 
     # --- the engine's thread ---
 
@@ -123,21 +117,19 @@ class Engine:
         for easy in self._running:
             self._multi.remove_handle(easy)
         self._multi.close()
-        self._selector.close()
-        with self._wake_lock:
-            self._closed = True
-            os.close(self._wake_reader)
-            os.close(self._wake_writer)
+        self._epoll.close()
+        self._doorbell.close()
 
     def _turn(self) -> None:
         """What came back first, then a few new ones: of those on their way never more are answered than one turn can serve."""
-        for key, events in self._selector.select(self._patience()):
-            if key.fd == self._wake_reader:
-                os.read(self._wake_reader, 65_536)
+        for fd, events in self._epoll.poll(self._patience()):
+            if fd == self._doorbell.fileno():
+                self._doorbell.answer()
                 continue
-            action = pycurl.CSELECT_IN if events & selectors.EVENT_READ else 0
-            action |= pycurl.CSELECT_OUT if events & selectors.EVENT_WRITE else 0
-            self._multi.socket_action(key.fd, action)
+            # Errors and hang-ups are for libcurl to find out, in whichever direction it asks.
+            action = pycurl.CSELECT_IN if events & ~select.EPOLLOUT else 0
+            action |= pycurl.CSELECT_OUT if events & ~select.EPOLLIN else 0
+            self._multi.socket_action(fd, action)
         for _ in range(BEGIN_AT_ONCE):
             transfer = self._submitted.get()
             if transfer is None:
@@ -162,16 +154,19 @@ class Engine:
     def _watch(self, what: int, fd: int, multi: pycurl.CurlMulti, data: object) -> None:
         """libcurl's SOCKETFUNCTION: which of its sockets to watch for what."""
         if what == pycurl.POLL_REMOVE:
-            with contextlib.suppress(KeyError, ValueError):  # it was never watched
-                self._selector.unregister(fd)
+            self._watched.discard(fd)
+            with contextlib.suppress(OSError):  # it was never watched, or is closed already
+                self._epoll.unregister(fd)
             return
-        events = (selectors.EVENT_READ if what & pycurl.POLL_IN else 0) | (
-            selectors.EVENT_WRITE if what & pycurl.POLL_OUT else 0
-        )
-        try:
-            self._selector.modify(fd, events)
-        except KeyError:
-            self._selector.register(fd, events)
+        events = (select.EPOLLIN if what & pycurl.POLL_IN else 0) | (select.EPOLLOUT if what & pycurl.POLL_OUT else 0)
+        if fd in self._watched:
+            try:
+                self._epoll.modify(fd, events)
+            except FileNotFoundError:  # another socket has got its number
+                self._epoll.register(fd, events)
+            return
+        self._epoll.register(fd, events)
+        self._watched.add(fd)
 
     def _set_timer(self, milliseconds: int) -> None:
         """libcurl's TIMERFUNCTION: call it back then; -1: no need to."""

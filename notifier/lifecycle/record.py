@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, assert_never
@@ -85,12 +85,16 @@ def record(results: Sequence[Result], *, now: datetime) -> set[int]:
     return moved
 
 
-def _lock(keys: Iterable[int]) -> dict[int, _State]:
+def _lock(keys: Collection[int]) -> dict[int, _State]:
     """The tasks as they are, locked in the order of their keys. Rows as the driver gives them: this runs for each result."""
-    locked = NotificationTask.objects.filter(pk__in=sorted(keys)).order_by("pk").select_for_update()
-    sql, parameters = locked.values_list(*_State._fields).query.sql_with_params()
+    marks = ", ".join(["%s"] * len(keys))
+    table = connection.ops.quote_name(NotificationTask._meta.db_table)
+    lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
+        cursor.execute(
+            f"SELECT {', '.join(_State._fields)} FROM {table} WHERE id IN ({marks}) ORDER BY id{lock}",  # noqa: S608 - names of columns only
+            list(keys),
+        )
         return {row[0]: _State(*row) for row in cursor.fetchall()}
 
 

@@ -41,8 +41,12 @@ def update_rows(model: type[Model], rows: Sequence[Row]) -> int:
 
 
 def insert_rows(model: type[Model], rows: Sequence[Row]) -> None:
-    """Insert the rows, by column name; every mapping has the same keys, and names every column without a default."""
-    first = rows[0]
+    """Insert the rows, by column name; every mapping has the same keys, and names every column without a default.
+
+    Columns that are None in all rows are left to be NULL.
+    """
+    names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+    first = {name: rows[0][name] for name in names}
     ready = _converters(model, first)
     quote = connection.ops.quote_name
     columns, marks = ", ".join(quote(name) for name in first), ", ".join(["%s"] * len(first))
@@ -50,7 +54,7 @@ def insert_rows(model: type[Model], rows: Sequence[Row]) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
             f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES ({marks})",  # noqa: S608 - names of columns only
-            [[convert(value) for convert, value in zip(converters, row.values(), strict=True)] for row in rows],
+            [[convert(row[name]) for convert, name in zip(converters, names, strict=True)] for row in rows],
         )
 
 

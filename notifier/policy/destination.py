@@ -42,14 +42,19 @@ class Target:
         """The address, where the host is one."""
         if ":" not in self.host and not self.host[-1:].isdigit():
             return None  # for this is asked at each attempt, and an exception takes microseconds
-        try:
-            return ip_address(self.host)
-        except ValueError:
-            return None
+        return _address(self.host)
 
 
 # Producers post to the same few hosts and paths over and over: what they are is worked out once. It is pure.
 _KEPT = 4096
+
+
+@lru_cache(maxsize=_KEPT)
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=_KEPT)

@@ -31,6 +31,11 @@ def response_headers(
     headers: Iterable[tuple[str, str]], *, secrets: Collection[str], max_bytes: int
 ) -> list[list[str]]:
     """Response headers for the record: sensitive ones masked, echoed secrets removed, cut to ``max_bytes`` together."""
+    if not secrets:
+        return _cut(
+            ((name, MASK if name.lower() in SENSITIVE_RESPONSE_HEADERS else value) for name, value in headers),
+            max_bytes,
+        )
     return _cut(
         (
             # A partner may make a header's name of a secret as well.

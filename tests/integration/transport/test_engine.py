@@ -324,7 +324,7 @@ import threading
 from tests.integration.transport.sending import new_engine
 engine = new_engine()
 engine._submitted.put("", "not a transfer")
-engine._wake()
+engine._doorbell.ring()
 threading.Event().wait(20)
 """
 
