@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import timedelta
 
 import pytest
 from django.conf import settings
 from django.db import OperationalError
 from django.test import override_settings
 
+from deliveries.claimer import PACED_ROWS
 from notifier import clock
 from notifier.models import NotificationTask, Partner, Status
 from tests.support import broken_rows
@@ -187,3 +189,32 @@ def test_a_row_that_cannot_be_used_ends_and_keeps_nobody_from_the_others(caplog:
     assert NotificationTask.objects.values_list("status", flat=True).get(pk=bad.pk) == Status.DEAD
     assert len(caplog.records) == 1
     assert "cannot be handled" in caplog.records[0].message
+
+
+def _late(partner: Partner, count: int) -> None:
+    for _ in range(count):
+        make_task(partner, created_at=clock.read() - timedelta(minutes=5))
+
+
+def test_beside_one_that_is_served_on_time_a_backlog_gets_short_turns_and_pauses_between_them() -> None:
+    backlogged, healthy = make_partner(), make_partner()
+    stations = Stations()
+    stations.prove_prompt(backlogged, healthy)
+    _late(backlogged, 3 * PACED_ROWS)
+    make_task(healthy)
+
+    stations.turn(backlogged, healthy)
+
+    assert stations.next() == []
+    wait_until(lambda: stations.next() == [backlogged.partner_id], seconds=5, what="the pause to end")
+    assert len(stations.turn(backlogged)) == PACED_ROWS
+
+
+def test_a_backlog_with_nobody_beside_it_gets_long_turns_without_a_pause() -> None:
+    backlogged = make_partner()
+    stations = Stations()
+    stations.prove_prompt(backlogged)
+    _late(backlogged, 2 * PACED_ROWS + 10)
+
+    assert len(stations.turn(backlogged)) == 2 * PACED_ROWS + 10
+    assert stations.next() == []
