@@ -10,7 +10,7 @@ from typing import Any
 
 import MySQLdb
 
-from benchmarks.rows import FRESH_TASK, TASKS, copy_rows
+from benchmarks.rows import FRESH_TASK, TASKS, UNTRIED, copy_rows
 from tests.support.ledger import PartnerSimulator
 from tests.support.servers import MariaDB
 from tests.support.system import FullSystem
@@ -38,7 +38,7 @@ class Rig:
         copy_rows(
             self.database,
             TASKS,
-            {**FRESH_TASK, "partner_id": "p.id", "target_url": "%s"},
+            {**FRESH_TASK, **UNTRIED, "partner_id": "p.id", "target_url": "%s"},
             source=f"notifier_partner p, seq_1_to_{each} n",
             where="c.task_id = %s AND p.partner_id LIKE %s",
             parameters=[url, template.replace("-", ""), partners],
