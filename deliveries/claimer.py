@@ -28,9 +28,9 @@ TURN_PARTNERS = 100
 # Under load a turn's fixed cost of a few ms is shared by so many rows.
 TURN_ROWS = 400
 # Beside partners that are served on time, those with a backlog get short turns, and a pause between them: whoever is woken
-# meanwhile waits for the turn's end, and all share one interpreter. What has waited for a second can wait for 15 ms more.
-PACED_ROWS = 40
-PACE_SECONDS = 0.015
+# meanwhile waits for the turn's end, and all share one interpreter. What has waited for a second can wait for 10 ms more.
+PACED_ROWS = 25
+PACE_SECONDS = 0.01
 ON_TIME_SECONDS = 1.0
 # Another worker holds the partner's row for the few milliseconds of its claim.
 LOCKED_SECONDS = 0.005
@@ -81,6 +81,8 @@ class Claimer:
         self._share_at = 0.0
         # When a claim was last made of a partner that is served on time, and of one that is not.
         self._on_time_at = self._late_at = float("-inf")
+        # Of the partners that were claimed of, those that were not on time the last time.
+        self._late: set[str] = set()
 
     def work(self) -> bool:
         """One turn; False when stopped. While the database is away the partners of the turn stay woken."""
@@ -115,6 +117,7 @@ class Claimer:
 
     def _set_next(self, turn: Turn) -> None:
         late = turn.late
+        self._late = (self._late - turn.counts.keys()) | late
         if late:
             self._late_at = time.monotonic()
         if len(late) < len(turn.counts):
@@ -135,8 +138,16 @@ class Claimer:
         rows = PACED_ROWS if self._paces() else TURN_ROWS
         if alone:
             return dict.fromkeys(alone, min(rows, self._woken.free))
-        taken = self._woken.take(TURN_PARTNERS, most_rows=rows, timeout=IDLE_SECONDS)
+        taken = self._without_late(self._woken.take(TURN_PARTNERS, most_rows=rows, timeout=IDLE_SECONDS))
         return {partner_id: taken[partner_id] for partner_id in self._suspects.without(list(taken))}
+
+    def _without_late(self, taken: dict[str, int]) -> dict[str, int]:
+        """A turn is for those served on time alone, or for the others alone, which have theirs after it."""
+        on_time = {partner_id: share for partner_id, share in taken.items() if partner_id not in self._late}
+        if not on_time or len(on_time) == len(taken) or not self._paces():
+            return taken
+        self._woken.wake_later([partner_id for partner_id in taken if partner_id in self._late], PACE_SECONDS)
+        return on_time
 
     def _paces(self) -> bool:
         """Whether some partners are served on time and others are not."""
