@@ -106,6 +106,18 @@ NOTIFIER_EGRESS_PROXY = env.proxy("NOTIFIER_EGRESS_PROXY")
 NOTIFIER_MAX_HOLD_SECONDS = env.seconds("NOTIFIER_MAX_HOLD_SECONDS", 3600, minimum=1, maximum=7 * 24 * 3600)
 NOTIFIER_SWEEP_SECONDS = env.seconds("NOTIFIER_SWEEP_SECONDS", 1.0, minimum=0.1, maximum=60)
 
+# --- Watching -----------------------------------------------------------------------------------------------------
+# Where worker and beat answer scrapes; 0: nowhere. Web has /metrics.
+NOTIFIER_METRICS_ADDRESS = env.text("NOTIFIER_METRICS_ADDRESS", "127.0.0.1")
+NOTIFIER_WORKER_METRICS_PORT = env.integer("NOTIFIER_WORKER_METRICS_PORT", 0, minimum=0, maximum=65_535)
+NOTIFIER_BEAT_METRICS_PORT = env.integer("NOTIFIER_BEAT_METRICS_PORT", 0, minimum=0, maximum=65_535)
+# What the database is asked for metrics is asked once in this time, however many scrape.
+NOTIFIER_METRICS_SECONDS = env.seconds("NOTIFIER_METRICS_SECONDS", 10, minimum=0, maximum=600)
+# So many partners have metrics by their names; the others are together.
+NOTIFIER_METRICS_PARTNERS = env.integer("NOTIFIER_METRICS_PARTNERS", 50, minimum=0, maximum=1000)
+# Read by prometheus_client itself, where web has several granian workers.
+PROMETHEUS_MULTIPROC_DIR = env.text("PROMETHEUS_MULTIPROC_DIR")
+
 # --- Django -------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "django_prometheus",

@@ -49,6 +49,10 @@ class Dispatcher:
         """These partners have work. Returns at once."""
         self._woken.wake(partner_ids)
 
+    def free_slots(self) -> int:
+        """How many more requests the engine may have in flight."""
+        return self._woken.free
+
     @property
     def in_flight(self) -> int:
         """Claims that are not yet recorded."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
@@ -11,7 +12,7 @@ from datetime import datetime
 
 from django.db import InterfaceError, OperationalError
 
-from deliveries import judge
+from deliveries import judge, measure
 from deliveries.judge import Judged
 from deliveries.lessons import Lessons
 from deliveries.sending import Sending
@@ -68,11 +69,12 @@ class Recorder:
             if self._lessons.unwritten:
                 self._lessons.write(clock.now())
             return not self._stopping
-        now = clock.now()
+        now, begun = clock.now(), time.monotonic()
         judged = [self._judged(sending, future, now) for sending, future in self._batch]
         results = [each.result for each in judged]
         self._write(results, now)
         written, self._batch = self._batch, []
+        measure.worker.recorded(written, results, seconds=time.monotonic() - begun)
         for (sending, _), each in zip(written, judged, strict=True):
             self._lessons.take(sending, each.taught)
         try:

@@ -18,6 +18,7 @@ from notifier.models.task import HIGHEST_PRIORITY
 _COLUMNS = (
     "id", "task_id", "partner_id", "target_url", "http_method", "headers", "body", "content_type", "success_condition",
     "traceparent", "attempt_count", "attempts_before_requeue", "attempts_excused", "max_attempts", "created_at",
+    "deliver_at", "request_id",
 )  # fmt: skip
 
 
@@ -40,6 +41,8 @@ class Claim:
     attempts_excused: int
     max_attempts: int
     created_at: datetime
+    deliver_at: datetime | None
+    request_id: str | None
     lease_token: uuid.UUID
 
     @property
@@ -114,7 +117,7 @@ def _leased(keys: Sequence[int], token: uuid.UUID) -> list[Claim]:
 def _claim(row: Sequence[Any], token: uuid.UUID) -> Claim:
     (
         key, task_id, partner, url, method, headers, body, content_type, condition, traceparent,
-        count, before_requeue, excused, most, created_at,
+        count, before_requeue, excused, most, created_at, deliver_at, request_id,
     ) = row  # fmt: skip
     operations: Any = connection.ops  # django-stubs knows the base class only
     return Claim(
@@ -133,6 +136,8 @@ def _claim(row: Sequence[Any], token: uuid.UUID) -> Claim:
         attempts_excused=excused,
         max_attempts=most,
         created_at=operations.convert_datetimefield_value(created_at, None, connection),
+        deliver_at=operations.convert_datetimefield_value(deliver_at, None, connection),
+        request_id=request_id,
         lease_token=token,
     )
 
