@@ -10,6 +10,7 @@ from typing import Any
 import certifi
 from django.core.exceptions import ImproperlyConfigured
 
+from config import logs
 from config.database import patience
 from config.environment import Environment
 from notifier.listeners import endpoint
@@ -252,19 +253,10 @@ SPECTACULAR_SETTINGS = {
 }
 
 NOTIFIER_LOG_LEVEL = env.text("NOTIFIER_LOG_LEVEL", "INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {
-        "notifier": {"level": NOTIFIER_LOG_LEVEL},
-        "deliveries": {"level": NOTIFIER_LOG_LEVEL},
-        # A 4xx is the caller's business and is answered; it is no line in our log.
-        "django.request": {"level": "ERROR"},
-        # It would name who failed to log in, for every try.
-        "axes": {"level": "ERROR"},
-        "django.security.DisallowedHost": {"level": "CRITICAL"},
-    },
-}
+# JSON for machines, text for people; auto: text where standard error is a terminal.
+NOTIFIER_LOG_FORMAT = env.text("NOTIFIER_LOG_FORMAT", logs.AUTO, choices=(logs.AUTO, logs.JSON, logs.TEXT))
+# A line for each attempt, for those that failed, or for none; and of those that succeeded one in so many.
+NOTIFIER_LOG_DELIVERIES = env.text("NOTIFIER_LOG_DELIVERIES", "all", choices=("all", "failed", "none"))
+NOTIFIER_LOG_DELIVERIES_SAMPLE = env.integer("NOTIFIER_LOG_DELIVERIES_SAMPLE", 1, minimum=1, maximum=1_000_000)
+NOTIFIER_LOG_ACCESS = env.boolean("NOTIFIER_LOG_ACCESS", default=True)
+LOGGING = logs.logging_config(NOTIFIER_LOG_FORMAT, NOTIFIER_LOG_LEVEL)

@@ -15,6 +15,7 @@ from django.db import InterfaceError, OperationalError
 from deliveries import judge, measure
 from deliveries.judge import Judged
 from deliveries.lessons import Lessons
+from deliveries.lines import DeliveryLines
 from deliveries.sending import Sending
 from notifier import clock, lifecycle
 from notifier.lifecycle import Result
@@ -47,6 +48,7 @@ class Recorder:
         self._release = release
         self._wake_later = wake_later
         self._lessons = Lessons(wake=wake)
+        self._lines = DeliveryLines()
         self._finished: deque[Finished] = deque()
         self._arrived = threading.Event()
         self._batch: list[Finished] = []
@@ -88,6 +90,8 @@ class Recorder:
                 ]
             )
             self._set_timers(written, results, now)
+        # Last: nobody waits for it.
+        self._lines.recorded((sending for sending, _ in written), results)
         return True
 
     def _gather(self) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import uuid_utils
 from django.db import IntegrityError, OperationalError, transaction
 from prometheus_client import Counter
+from structlog.contextvars import get_contextvars
 
 from notifier import clock, gate, lifecycle, sealing
 from notifier.models import ApiKey, NotificationTask, Partner
@@ -125,6 +126,7 @@ def _build(notification: Notification, partner: Partner, key: ApiKey | None, now
         metadata=dict(notification.metadata),
         success_condition=notification.success_condition,
         traceparent=notification.traceparent,
+        request_id=get_contextvars().get("request_id"),
         idempotency_key=notification.idempotency_key,
         fingerprint=_fingerprint(notification),
         rank=HIGHEST_PRIORITY - notification.priority,

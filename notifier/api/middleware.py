@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
+import time
 import uuid
 from collections.abc import Callable
 
+import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
@@ -22,6 +25,17 @@ MAX_HEADER_BYTES = 32 * 1024
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
+# Asked every few seconds by machines.
+UNLOGGED = frozenset({"/healthz", "/readyz", "/metrics"})
+access = logging.getLogger("notifier.access")
+
+
+def _log(request: HttpRequest, answer: HttpResponse, seconds: float) -> None:
+    """The path without its query, which names what somebody looked for."""
+    said = {"method": request.method, "path": request.path, "status": answer.status_code}
+    access.info("request", extra=said | {"duration_ms": round(seconds * 1000, 1)})
+
+
 class ProblemMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
@@ -30,15 +44,23 @@ class ProblemMiddleware:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
         request.META[REQUEST_ID] = request_id
+        begun = time.perf_counter()
+        # On every line of this request, and kept with what it hands over (intake).
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            answer = self._answer(request)
+            if settings.NOTIFIER_LOG_ACCESS and request.path not in UNLOGGED:
+                _log(request, answer, time.perf_counter() - begun)
+        answer["X-Request-ID"] = request_id
+        return answer
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
         problem = self._unreadable(request)
         if problem is None and (request.path.startswith("/v1/") or for_people(request)) and database.away():
             problem = database_unavailable()
             # An answer before the body has been read looks like a broken connection to one who still sends it.
             with contextlib.suppress(OSError):
                 request.read()
-        answer = self._get_response(request) if problem is None else refusal(request, problem)
-        answer["X-Request-ID"] = request_id
-        return answer
+        return self._get_response(request) if problem is None else refusal(request, problem)
 
     def _unreadable(self, request: HttpRequest) -> Problem | None:
         if not request.path.startswith("/v1/"):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 from concurrent.futures import Future
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,41 +11,16 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from deliveries.measure import Histogram, WorkerMetrics
 from deliveries.sending import Sending
-from notifier.lifecycle import Claim, Result
-from notifier.models import AttemptStatus, Partner
+from notifier.lifecycle import Result
 from notifier.policy.exchange import Exchange, FailureKind, Timing
-from notifier.policy.retry import Dead, DeadReason, Decision, RetryAt, Succeeded
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def _sending(partner_id: str = "acme", *, attempt: int = 1, deliver_at: datetime | None = None) -> Sending:
-    claim = Claim(
-        id=1, task_id=uuid.uuid4(), partner_id=1, target_url="https://acme.example/in", http_method="POST", headers={},
-        body=None, content_type=None, success_condition=None, traceparent=None, attempt_count=attempt,
-        attempts_before_requeue=0, attempts_excused=0, max_attempts=10, created_at=NOW, deliver_at=deliver_at,
-        request_id=None, lease_token=uuid.uuid4(),
-    )  # fmt: skip
-    return Sending(claim, Partner(partner_id=partner_id))
+from notifier.policy.retry import Dead, DeadReason, RetryAt, Succeeded
+from tests.unit.deliveries.records import NOW, result, sending
 
 
-def _result(exchange: Exchange, decision: Decision, *, error_code: str | None = None, attempt: int = 1) -> Result:
-    return Result(
-        task_key=1,
-        attempt_no=attempt,
-        lease_token=uuid.uuid4(),
-        decision=decision,
-        attempt_status=AttemptStatus.FAILED if error_code else AttemptStatus.SUCCEEDED,
-        http_status_code=exchange.status,
-        error_code=error_code,
-        timing=exchange.timing,
-    )
-
-
-def _record(metrics: WorkerMetrics, sending: Sending, exchange: Exchange, result: Result) -> None:
+def _record(metrics: WorkerMetrics, sent: Sending, exchange: Exchange, came_to: Result) -> None:
     future: Future[Exchange] = Future()
     future.set_result(exchange)
-    metrics.recorded([(sending, future)], [result], seconds=0.002)
+    metrics.recorded([(sent, future)], [came_to], seconds=0.002)
 
 
 def _scrape(metrics: WorkerMetrics) -> dict[str, float]:
@@ -63,8 +37,10 @@ def test_attempts_and_ends_are_counted_by_partner_and_outcome() -> None:
     ok = Exchange(status=200, timing=Timing(total_ms=20))
     refused = Exchange(status=422, timing=Timing(total_ms=30))
     for _ in range(3):
-        _record(metrics, _sending(), ok, _result(ok, Succeeded()))
-    _record(metrics, _sending(), refused, _result(refused, Dead(DeadReason.REJECTED), error_code="http_422", attempt=2))
+        _record(metrics, sending(), ok, result(ok, Succeeded()))
+    _record(
+        metrics, sending(), refused, result(refused, Dead(DeadReason.REJECTED), error_code="http_422", attempt_no=2)
+    )
 
     figures = _scrape(metrics)
 
@@ -87,7 +63,7 @@ def test_an_attempt_without_an_answer_risks_a_duplicate_where_it_may_have_been_r
     metrics = WorkerMetrics()
     lost = Exchange(failure=FailureKind.TIMEOUT, maybe_sent=maybe_sent)
 
-    _record(metrics, _sending(), lost, _result(lost, RetryAt(NOW), error_code="timeout"))
+    _record(metrics, sending(), lost, result(lost, RetryAt(NOW), error_code="timeout"))
 
     assert _scrape(metrics).get('notifier_outcome_unknown_total{error_code="timeout"}', 0) == unknown
 
@@ -97,8 +73,8 @@ def test_label_values_are_bounded(settings: Any) -> None:
     metrics = WorkerMetrics()
     for number in range(10):
         answer = Exchange(status=700 + number)
-        result = _result(answer, RetryAt(NOW), error_code=f"http_{700 + number}")
-        _record(metrics, _sending(f"partner-{number}"), answer, result)
+        failed = result(answer, RetryAt(NOW), error_code=f"http_{700 + number}")
+        _record(metrics, sending(f"partner-{number}"), answer, failed)
 
     attempts = {name: value for name, value in _scrape(metrics).items() if name.startswith("notifier_attempts_total")}
 
@@ -112,7 +88,7 @@ def test_label_values_are_bounded(settings: Any) -> None:
 def test_the_time_to_the_first_attempt_counts_from_when_it_was_to_go() -> None:
     metrics = WorkerMetrics()
     hour = timedelta(hours=1)
-    turn = [_sending(), _sending(deliver_at=NOW + hour), _sending(attempt=2)]
+    turn = [sending(), sending(deliver_at=NOW + hour), sending(attempt_count=2)]
 
     metrics.claimed(turn, partners=3, now=NOW + hour + timedelta(seconds=2), seconds=0.004)
 
