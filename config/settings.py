@@ -119,6 +119,13 @@ NOTIFIER_METRICS_PARTNERS = env.integer("NOTIFIER_METRICS_PARTNERS", 50, minimum
 # Read by prometheus_client itself, where web has several granian workers.
 PROMETHEUS_MULTIPROC_DIR = env.text("PROMETHEUS_MULTIPROC_DIR")
 
+# OpenTelemetry's own variables; its SDK reads the others (headers, sampler, time-outs) itself.
+OTEL_EXPORTER_OTLP_ENDPOINT = env.text("OTEL_EXPORTER_OTLP_ENDPOINT")
+OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+OTEL_TRACES_EXPORTER = env.text("OTEL_TRACES_EXPORTER", "otlp", choices=("otlp", "none"))
+OTEL_SERVICE_NAME = env.text("OTEL_SERVICE_NAME")
+OTEL_SDK_DISABLED = env.boolean("OTEL_SDK_DISABLED", default=False)
+
 # --- Django -------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "django_prometheus",

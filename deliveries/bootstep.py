@@ -15,6 +15,7 @@ from deliveries import measure
 from deliveries.checks import lease_outlives_request
 from deliveries.dispatcher import Dispatcher
 from notifier import metrics_port
+from notifier.tracing import tracing
 
 # After each wait for the database a thread gets the interpreter back only when another gives it up: by default after
 # 5 ms, which a claim of eight statements beside a busy engine and recorder would pay eight times.
@@ -50,6 +51,7 @@ class DispatcherStep(bootsteps.StartStopStep):
         global _dispatcher
         allow_many_files()
         sys.setswitchinterval(SWITCH_SECONDS)
+        tracing.start_if_configured(service="worker")
         # What is loaded by now stays: without it a full collection takes 10 ms instead of 150, in which nothing is sent.
         gc.collect()
         gc.freeze()

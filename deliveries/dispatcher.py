@@ -14,10 +14,12 @@ from deliveries.claimer import Claimer
 from deliveries.recorder import Recorder
 from deliveries.sending import Sending, send
 from deliveries.station import Station
+from deliveries.traced import finished, traced
 from deliveries.transport.egress import FIRST_LOOKUP_SECONDS, Egress, proxy_at
 from deliveries.transport.engine import Engine
 from deliveries.woken import Woken
 from notifier import listeners
+from notifier.tracing import tracing
 from notifier.wake import publisher
 
 logger = logging.getLogger(__name__)
@@ -89,7 +91,11 @@ class Dispatcher:
         publisher.wake(woken)
 
     def _send(self, sending: Sending, now: datetime) -> None:
+        if tracing.on:
+            sending = traced(sending, now=now)
         future = send(sending, self._engine, now=now)
+        if sending.span is not None:
+            future.add_done_callback(lambda done: finished(sending, done))
         future.add_done_callback(lambda done: self._recorder.put(sending, done))
 
 

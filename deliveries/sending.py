@@ -8,6 +8,7 @@ import secrets
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
@@ -18,6 +19,10 @@ from notifier.lifecycle import Claim
 from notifier.models import Partner
 from notifier.policy import destination
 from notifier.policy.exchange import Exchange, FailureKind
+from notifier.tracing import tracing
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})")
 
@@ -32,6 +37,8 @@ class Sending:
     probe: bool = False
     # On the monotonic clock: what begins later could outlive its lease.
     begin_before: float = math.inf
+    # Of its request, where traces are on.
+    span: Span | None = None
 
 
 def send(sending: Sending, engine: Engine, *, now: datetime) -> Future[Exchange]:
@@ -66,7 +73,7 @@ def outgoing(sending: Sending, *, now: datetime) -> Outgoing:
         content_type=claim.content_type,
         webhook_id=str(claim.task_id),
         attempt_no=claim.attempt_count,
-        traceparent=_continued(claim.traceparent),
+        traceparent=_continued(claim.traceparent) if sending.span is None else tracing.traceparent(sending.span),
         now=now,
     )
     limits = Limits(

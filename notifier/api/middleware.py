@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from notifier.api.errors import Problem, database_unavailable, for_people, refusal
 from notifier.availability import database
 from notifier.client_address import REQUEST_ID
+from notifier.tracing import tracing
 
 # More than any length has; beyond 4,300 digits Python refuses to read a number.
 LENGTH_DIGITS = 18
@@ -47,11 +48,20 @@ class ProblemMiddleware:
         begun = time.perf_counter()
         # On every line of this request, and kept with what it hands over (intake).
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            answer = self._answer(request)
+            answer = self._traced(request) if tracing.on and request.method == "POST" else self._answer(request)
             if settings.NOTIFIER_LOG_ACCESS and request.path not in UNLOGGED:
                 _log(request, answer, time.perf_counter() - begun)
         answer["X-Request-ID"] = request_id
         return answer
+
+    def _traced(self, request: HttpRequest) -> HttpResponse:
+        """What is handed over goes on in our span, as if the producer had sent that."""
+        if not request.path.startswith("/v1/notify"):
+            return self._answer(request)
+        with tracing.accepting(request.headers.get("Traceparent")) as span:
+            request.META["HTTP_TRACEPARENT"] = tracing.traceparent(span)
+            del request.headers  # made from META once, on first use
+            return self._answer(request)
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
         problem = self._unreadable(request)
