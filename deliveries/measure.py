@@ -20,8 +20,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from deliveries.sending import Sending
+from notifier.bounded_labels import BoundedLabels
 from notifier.lifecycle import Result
-from notifier.partner_labels import PartnerLabels
 from notifier.policy.exchange import Exchange
 from notifier.policy.retry import Dead, Succeeded
 
@@ -66,7 +66,7 @@ class WorkerMetrics(Collector):
     """One process's claims and deliveries."""
 
     def __init__(self) -> None:
-        self._labels = PartnerLabels()
+        self._labels = BoundedLabels()
         self._attempts: Counter[tuple[str, str]] = Counter()
         self._ended: Counter[tuple[str, str, str]] = Counter()
         self._unknown: Counter[str] = Counter({"lease_expired": 0})

@@ -13,8 +13,8 @@ from prometheus_client.core import GaugeMetricFamily
 
 from notifier import clock
 from notifier.backlog import counting
+from notifier.bounded_labels import OTHER
 from notifier.models import NotificationTask, Partner, PartnerState
-from notifier.partner_labels import OTHER
 from notifier.policy import flow
 from notifier.policy.circuit import State
 

@@ -20,6 +20,8 @@ conflicts = Counter(
 
 DEADLOCK, LOCK_WAIT_TIMEOUT = 1213, 1205
 CONFLICTS = {DEADLOCK: "deadlock", LOCK_WAIT_TIMEOUT: "lock_wait_timeout"}
+for _kind in CONFLICTS.values():
+    conflicts.labels(_kind)  # a rate needs the zero before the first one
 TRIES = 4
 
 

@@ -47,6 +47,7 @@ GIVEN = {
     "MYSQL_PASSWORD": "password1",
     "NOTIFIER_SECRET_KEY": "only-for-tests-" + "0123456789abcdef" * 4,
     "FLOWER_BASIC_AUTH": "operator:password2",
+    "GRAFANA_PASSWORD": "password3",
 }
 OURS = ("migrate", "web", "worker", "beat", "flower")
 # Read by Python and Django themselves, not by the settings.
