@@ -1,13 +1,23 @@
-"""What watching costs a delivery: the worker's counters, and its log line."""
+"""What watching costs a delivery, the worker's counters and its log line: `python -m benchmarks.measuring`. No server."""
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from concurrent.futures import Future
 from datetime import UTC, datetime
 
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+os.environ.setdefault("NOTIFIER_SECRET_KEY", "only-for-measuring-" + "x" * 50)
+django.setup()
+
+from django.conf import settings
+
 from deliveries import measure
+from deliveries.lines import DeliveryLines
 from deliveries.sending import Sending
 from notifier.lifecycle import Claim, Result
 from notifier.models import AttemptStatus, Partner
@@ -45,6 +55,12 @@ def run() -> None:
         measure.worker.recorded(batch, results, seconds=0.01)
 
     print(f"counters: {_microseconds(count):.2f} us a delivery")
+    with open(os.devnull, "w") as nowhere:
+        for wanted in ("all", "failed", "none"):
+            settings.NOTIFIER_LOG_FORMAT, settings.NOTIFIER_LOG_DELIVERIES = "json", wanted
+            lines = DeliveryLines(write=nowhere.write)
+            spent = _microseconds(lambda lines=lines: lines.recorded(sendings, results))  # type: ignore[misc]
+            print(f"log lines, {wanted}: {spent:.2f} us a delivery")
 
 
 def _microseconds(work: object) -> float:
@@ -56,3 +72,7 @@ def _microseconds(work: object) -> float:
             work()
         best = min(best, time.perf_counter() - begun)
     return best / (ROUNDS * BATCH) * 1e6
+
+
+if __name__ == "__main__":
+    run()

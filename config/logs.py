@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
@@ -16,6 +17,13 @@ FIELDS = (
 )  # fmt: skip
 
 _stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+
+# One for all lines: json.dumps would make one for each, at three times the cost.
+_encoder = json.JSONEncoder(ensure_ascii=False, default=repr)
+
+
+def _json(event: Any, **_: Any) -> str:
+    return _encoder.encode(event)
 
 
 def logging_config(log_format: str, level: str) -> dict[str, Any]:
@@ -72,4 +80,4 @@ def renderers(readable: bool) -> list[Processor]:
         # Not structlog's own way with exceptions: it may print local variables, and those hold secrets.
         plain = structlog.dev.plain_traceback
         return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_json)]
