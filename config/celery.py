@@ -44,6 +44,8 @@ app.conf.update(
     worker_concurrency=4,
     worker_send_task_events=False,
     worker_hijack_root_logger=False,
+    # The log lines of deliveries go to standard error as they are.
+    worker_redirect_stdouts=False,
     worker_enable_remote_control=True,
     beat_scheduler="celery.beat:Scheduler",
     beat_max_loop_interval=1,

@@ -10,6 +10,7 @@ from typing import Any
 import certifi
 from django.core.exceptions import ImproperlyConfigured
 
+from config import logs
 from config.database import patience
 from config.environment import Environment
 from notifier.listeners import endpoint
@@ -126,6 +127,25 @@ NOTIFIER_SWEEP_SECONDS = env.seconds("NOTIFIER_SWEEP_SECONDS", 1.0, minimum=0.1,
 NOTIFIER_KEEP_SUCCEEDED_DAYS = env.integer("NOTIFIER_KEEP_SUCCEEDED_DAYS", 30, minimum=1, maximum=36_500)
 NOTIFIER_KEEP_CANCELLED_DAYS = env.integer("NOTIFIER_KEEP_CANCELLED_DAYS", 30, minimum=1, maximum=36_500)
 NOTIFIER_KEEP_DEAD_DAYS = env.integer("NOTIFIER_KEEP_DEAD_DAYS", 90, minimum=1, maximum=36_500)
+
+# --- Watching -----------------------------------------------------------------------------------------------------
+# Where worker and beat answer scrapes; 0: nowhere. Web has /metrics.
+NOTIFIER_METRICS_ADDRESS = env.text("NOTIFIER_METRICS_ADDRESS", "127.0.0.1")
+NOTIFIER_WORKER_METRICS_PORT = env.integer("NOTIFIER_WORKER_METRICS_PORT", 0, minimum=0, maximum=65_535)
+NOTIFIER_BEAT_METRICS_PORT = env.integer("NOTIFIER_BEAT_METRICS_PORT", 0, minimum=0, maximum=65_535)
+# What the database is asked for metrics is asked once in this time, however many scrape.
+NOTIFIER_METRICS_SECONDS = env.seconds("NOTIFIER_METRICS_SECONDS", 10, minimum=0, maximum=600)
+# So many partners have metrics by their names; the others are together.
+NOTIFIER_METRICS_PARTNERS = env.integer("NOTIFIER_METRICS_PARTNERS", 50, minimum=0, maximum=1000)
+# Read by prometheus_client itself, where web has several granian workers.
+PROMETHEUS_MULTIPROC_DIR = env.text("PROMETHEUS_MULTIPROC_DIR")
+
+# OpenTelemetry's own variables; its SDK reads the others (headers, sampler, time-outs) itself.
+OTEL_EXPORTER_OTLP_ENDPOINT = env.text("OTEL_EXPORTER_OTLP_ENDPOINT")
+OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+OTEL_TRACES_EXPORTER = env.text("OTEL_TRACES_EXPORTER", "otlp", choices=("otlp", "none"))
+OTEL_SERVICE_NAME = env.text("OTEL_SERVICE_NAME")
+OTEL_SDK_DISABLED = env.boolean("OTEL_SDK_DISABLED", default=False)
 
 # --- Django -------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -261,19 +281,10 @@ SPECTACULAR_SETTINGS = {
 }
 
 NOTIFIER_LOG_LEVEL = env.text("NOTIFIER_LOG_LEVEL", "INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {
-        "notifier": {"level": NOTIFIER_LOG_LEVEL},
-        "deliveries": {"level": NOTIFIER_LOG_LEVEL},
-        # A 4xx is the caller's business and is answered; it is no line in our log.
-        "django.request": {"level": "ERROR"},
-        # It would name who failed to log in, for every try.
-        "axes": {"level": "ERROR"},
-        "django.security.DisallowedHost": {"level": "CRITICAL"},
-    },
-}
+# JSON for machines, text for people; auto: text where standard error is a terminal.
+NOTIFIER_LOG_FORMAT = env.text("NOTIFIER_LOG_FORMAT", logs.AUTO, choices=(logs.AUTO, logs.JSON, logs.TEXT))
+# A line for each attempt, for those that failed, or for none; and of those that succeeded one in so many.
+NOTIFIER_LOG_DELIVERIES = env.text("NOTIFIER_LOG_DELIVERIES", "all", choices=("all", "failed", "none"))
+NOTIFIER_LOG_DELIVERIES_SAMPLE = env.integer("NOTIFIER_LOG_DELIVERIES_SAMPLE", 1, minimum=1, maximum=1_000_000)
+NOTIFIER_LOG_ACCESS = env.boolean("NOTIFIER_LOG_ACCESS", default=True)
+LOGGING = logs.logging_config(NOTIFIER_LOG_FORMAT, NOTIFIER_LOG_LEVEL)

@@ -11,8 +11,11 @@ from celery.concurrency.thread import TaskPool
 from django.conf import settings
 
 from config.limits import allow_many_files
+from deliveries import measure
 from deliveries.checks import lease_outlives_request
 from deliveries.dispatcher import Dispatcher
+from notifier import metrics_port
+from notifier.tracing import tracing
 
 # After each wait for the database a thread gets the interpreter back only when another gives it up: by default after
 # 5 ms, which a claim of eight statements beside a busy engine and recorder would pay eight times.
@@ -48,11 +51,14 @@ class DispatcherStep(bootsteps.StartStopStep):
         global _dispatcher
         allow_many_files()
         sys.setswitchinterval(SWITCH_SECONDS)
+        tracing.start_if_configured(service="worker")
         # What is loaded by now stays: without it a full collection takes 10 ms instead of 150, in which nothing is sent.
         gc.collect()
         gc.freeze()
         _dispatcher = Dispatcher()
         _dispatcher.start()
+        measure.worker.watch(settings.NOTIFIER_ENGINE_SLOTS, _dispatcher.free_slots)
+        metrics_port.serve(settings.NOTIFIER_WORKER_METRICS_PORT)
 
     def close(self, worker: Any) -> None:
         """The worker begins to stop: no further claim."""

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
+from deliveries import measure
 from deliveries.checks import LEASE_MARGIN_SECONDS
 from deliveries.sending import Sending
 from deliveries.suspects import Suspects
@@ -103,6 +104,7 @@ class Claimer:
             if not self._buried(shares):
                 self._suspects.raised(shares, error)
             return True
+        measure.worker.claimed(turn.claims, partners=len(shares), now=turn.now, seconds=time.monotonic() - begun)
         self._suspects.cleared(shares)
         self._woken.occupy(turn.counts)
         if self._woken.stopped or time.monotonic() > _begin_before(begun):

@@ -15,10 +15,12 @@ from deliveries.credentials import Credentials
 from deliveries.recorder import Recorder
 from deliveries.sending import Sending, send
 from deliveries.station import Station
+from deliveries.traced import finished, traced
 from deliveries.transport.egress import FIRST_LOOKUP_SECONDS, Egress, proxy_at
 from deliveries.transport.engine import Engine
 from deliveries.woken import Woken
 from notifier import listeners, secret_store
+from notifier.tracing import tracing
 from notifier.wake import publisher
 
 logger = logging.getLogger(__name__)
@@ -51,6 +53,10 @@ class Dispatcher:
     def wake(self, partner_ids: Iterable[str]) -> None:
         """These partners have work. Returns at once."""
         self._woken.wake(partner_ids)
+
+    def free_slots(self) -> int:
+        """How many more requests the engine may have in flight."""
+        return self._woken.free
 
     @property
     def in_flight(self) -> int:
@@ -89,7 +95,11 @@ class Dispatcher:
         publisher.wake(woken)
 
     def _send(self, sending: Sending, now: datetime) -> None:
+        if tracing.on:
+            sending = traced(sending, now=now)
         future = send(sending, self._engine, now=now, credentials=self._credentials)
+        if sending.span is not None:
+            future.add_done_callback(lambda done: finished(sending, done))
         future.add_done_callback(lambda done: self._recorder.put(sending, done))
 
 

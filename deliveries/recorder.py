@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
@@ -11,9 +12,10 @@ from datetime import datetime
 
 from django.db import InterfaceError, OperationalError
 
-from deliveries import judge
+from deliveries import judge, measure
 from deliveries.judge import Judged
 from deliveries.lessons import Lessons
+from deliveries.lines import DeliveryLines
 from deliveries.sending import Sending
 from notifier import clock, lifecycle
 from notifier.lifecycle import Result
@@ -46,6 +48,7 @@ class Recorder:
         self._release = release
         self._wake_later = wake_later
         self._lessons = Lessons(wake=wake)
+        self._lines = DeliveryLines()
         self._finished: deque[Finished] = deque()
         self._arrived = threading.Event()
         self._batch: list[Finished] = []
@@ -68,11 +71,12 @@ class Recorder:
             if self._lessons.unwritten:
                 self._lessons.write(clock.now())
             return not self._stopping
-        now = clock.now()
+        now, begun = clock.now(), time.monotonic()
         judged = [self._judged(sending, future, now) for sending, future in self._batch]
         results = [each.result for each in judged]
         self._write(results, now)
         written, self._batch = self._batch, []
+        measure.worker.recorded(written, results, seconds=time.monotonic() - begun)
         for (sending, _), each in zip(written, judged, strict=True):
             self._lessons.take(sending, each.taught)
         try:
@@ -86,6 +90,8 @@ class Recorder:
                 ]
             )
             self._set_timers(written, results, now)
+        # Last: nobody waits for it.
+        self._lines.recorded((sending for sending, _ in written), results)
         return True
 
     def _gather(self) -> None:

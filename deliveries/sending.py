@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from django.conf import settings
 
@@ -20,6 +20,10 @@ from notifier.lifecycle import Claim
 from notifier.models import Partner
 from notifier.policy import destination, header_rules
 from notifier.policy.exchange import Exchange, FailureKind
+from notifier.tracing import tracing
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})")
 
@@ -36,6 +40,8 @@ class Sending:
     begin_before: float = math.inf
     # What it carries that nobody may read, should the partner echo it; filled when the request is built.
     hidden: list[str] = field(default_factory=list, repr=False)
+    # Of its request, where traces are on.
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,7 @@ def outgoing(sending: Sending, opened: Opened | None = None, *, now: datetime) -
         content_type=claim.content_type,
         webhook_id=str(claim.task_id),
         attempt_no=claim.attempt_count,
-        traceparent=_continued(claim.traceparent),
+        traceparent=_continued(claim.traceparent) if sending.span is None else tracing.traceparent(sending.span),
         now=now,
     )
     return Outgoing(request, limits(sending))

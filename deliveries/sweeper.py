@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.db.models import Min, Q
 
+from deliveries import measure
 from notifier import clock, lifecycle
 from notifier.models import NotificationTask, Partner, SweepState
 from notifier.policy.circuit import State as CircuitState
@@ -49,6 +50,7 @@ def sweep(*, by_beat: bool, unless_within: timedelta | None = None) -> Swept | N
         unless_within = timedelta(seconds=settings.NOTIFIER_SWEEP_SECONDS / 2)
     if not _take_turn(now, unless_within, by_beat):
         return None
+    begun = time.monotonic()
     try:
         leases, expired = _close(now)
     except (OperationalError, InterfaceError):
@@ -60,7 +62,9 @@ def sweep(*, by_beat: bool, unless_within: timedelta | None = None) -> Swept | N
         leases, expired = _close(now)
     if leases:
         logger.warning("%d leases ran out: their workers were lost; the notifications are due again", leases)
-    return Swept(leases, expired, due_partners(now))
+    swept = Swept(leases, expired, due_partners(now))
+    measure.worker.swept(leases=leases, tasks=expired, seconds=time.monotonic() - begun)
+    return swept
 
 
 def _close(now: datetime) -> tuple[int, int]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
+from celery.signals import after_task_publish, beat_init
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
+from prometheus_client import Counter, Gauge
 
 from config.celery import app
 from deliveries import bootstep, sweeper
 from deliveries import prune as retention
+from notifier import metrics_port
 from notifier.wake import DISPATCH_TASK, publisher
 
 # Of every 30 s that beat asks for one. It must leave the worker time to stop (NOTIFIER_DRAIN_SECONDS).
@@ -48,3 +53,17 @@ def prune() -> None:
         return
     if deleted:
         logger.info("%d notifications that ended long ago were deleted", deleted)
+
+
+@beat_init.connect
+def _measure_beat(**kwargs: Any) -> None:
+    """Beat counts what it published, on a metrics port of its own."""
+    published = Counter("notifier_beat_messages", "Sweeps that beat has asked for")
+    last = Gauge("notifier_beat_last_message_timestamp_seconds", "When beat last asked for a sweep, since 1970")
+
+    def count(**kwargs: Any) -> None:
+        published.inc()
+        last.set_to_current_time()
+
+    after_task_publish.connect(count, weak=False)
+    metrics_port.serve(settings.NOTIFIER_BEAT_METRICS_PORT)

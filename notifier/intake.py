@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import uuid_utils
 from prometheus_client import Counter
+from structlog.contextvars import get_contextvars
 
 from notifier import clock, deduplication, gate, sealing, secret_store
 from notifier.deduplication import Stored
@@ -201,6 +202,7 @@ def _build(notification: Notification, partner: Partner, key: ApiKey | None, now
         metadata=notification.metadata,
         success_condition=notification.success_condition,
         traceparent=notification.traceparent,
+        request_id=get_contextvars().get("request_id"),
         idempotency_key=notification.idempotency_key,
         fingerprint=_fingerprint(notification),
         rank=HIGHEST_PRIORITY - notification.priority,

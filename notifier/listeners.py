@@ -130,6 +130,11 @@ def from_settings() -> Endpoints:
     """Not started."""
     return Endpoints(
         own_endpoints(settings.DATABASES["default"], settings.CELERY_BROKER_URL, settings.NOTIFIER_OWN_LISTENERS)
+        + [
+            Endpoint("localhost", port)
+            for port in (settings.NOTIFIER_WORKER_METRICS_PORT, settings.NOTIFIER_BEAT_METRICS_PORT)
+            if port
+        ]
     )
 
 

@@ -6,18 +6,24 @@ costs the same whatever the tables hold.
 
 from __future__ import annotations
 
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import prometheus_client
+from django.conf import settings
 from django.db import Error
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from notifier import clock
+from notifier import clock, standing
 from notifier.availability import database, is_connection_lost
 from notifier.models import AttemptStatus, NotificationAttempt, NotificationTask, Status, SweepState
 from notifier.models.task import Outcome
@@ -27,21 +33,38 @@ SAMPLE = 10_000
 
 
 class DeliveryCollector(Collector):
-    def describe(self) -> list[GaugeMetricFamily]:
+    """Asks the database at most once in ``NOTIFIER_METRICS_SECONDS``, however many scrape; the others get the last answer."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._gauges: list[Metric] = []
+        self._asked_at = float("-inf")
+
+    def describe(self) -> list[Metric]:
         """Nothing, so that registering this does not ask the database."""
         return []
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        # The web process's own metrics are worth having while the database is away.
-        try:
-            # All of them before the first is given away: a family that came twice would spoil the scrape.
-            gauges = [] if database.away() else list(_gauges())
-        except Error as error:
-            if is_connection_lost(error):
-                database.lost()
-            gauges = []
+    def collect(self) -> Iterator[Metric]:
+        gauges = self._current()
         yield GaugeMetricFamily("notifier_database_up", "1 while the database answers", value=bool(gauges))
         yield from gauges
+
+    def _current(self) -> list[Metric]:
+        """Empty while the database is away: the web process's own metrics are worth having then, too."""
+        if database.away():
+            return []
+        with self._lock:
+            if time.monotonic() - self._asked_at < settings.NOTIFIER_METRICS_SECONDS:
+                return self._gauges
+            try:
+                # All of them before the first is given away: a family that came twice would spoil the scrape.
+                self._gauges = [*_gauges(), *standing.gauges()]
+            except Error as error:
+                if is_connection_lost(error):
+                    database.lost()
+                self._gauges = []
+            self._asked_at = time.monotonic() if self._gauges else float("-inf")
+            return self._gauges
 
 
 def _gauges() -> Iterator[GaugeMetricFamily]:
@@ -98,8 +121,20 @@ def _ratio(part: float, whole: int) -> float:
     return part / whole if whole else float("nan")
 
 
-prometheus_client.REGISTRY.register(DeliveryCollector())
+# Apart from the process's own, which a worker that has loaded this shows on its metrics port.
+_deliveries = CollectorRegistry()
+_deliveries.register(DeliveryCollector())
+
+
+def _processes() -> CollectorRegistry:
+    """What this process counted, or all of web's where there are several (prometheus_client's multiprocess mode)."""
+    if not settings.PROMETHEUS_MULTIPROC_DIR:
+        return prometheus_client.REGISTRY
+    together = CollectorRegistry()
+    MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+    return together
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(prometheus_client.generate_latest(), content_type=prometheus_client.CONTENT_TYPE_LATEST)
+    text = generate_latest(_processes()) + generate_latest(_deliveries)
+    return HttpResponse(text, content_type=prometheus_client.CONTENT_TYPE_LATEST)

@@ -24,6 +24,8 @@ DEADLOCK, LOCK_WAIT_TIMEOUT = 1213, 1205
 # What a server says of a connection that it has closed meanwhile: MySQL of one that was idle, MariaDB of one that was killed.
 CLOSED_BY_SERVER = {4031, 1927}
 CONFLICTS = {DEADLOCK: "deadlock", LOCK_WAIT_TIMEOUT: "lock_wait_timeout"}
+for _kind in CONFLICTS.values():
+    conflicts.labels(_kind)  # a rate needs the zero before the first one
 TRIES = 4
 
 

@@ -6,11 +6,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from prometheus_client import Counter
 
 from config.celery import app
+from notifier.tracing import MOST_LINKS, tracing
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
 
 logger = logging.getLogger(__name__)
 
@@ -21,13 +26,28 @@ BUSY_INTERVAL_SECONDS = 0.02
 PAUSE_SECONDS = 1.0
 # Partners in one message.
 MESSAGE_PARTNERS = 500
+SHOWN_PARTNERS = 5
 
 failed_publishes = Counter("notifier_wake_failures", "Wakes that could not be published; the sweep made up for them")
 
 
+def shown(partner_ids: list[str]) -> str:
+    """The partners of a message for people: some of them by name."""
+    names, more = ", ".join(partner_ids[:SHOWN_PARTNERS]), len(partner_ids) - SHOWN_PARTNERS
+    return f"{names} and {more} more" if more > 0 else names
+
+
 def send(partner_ids: list[str]) -> None:
     """Publish one dispatch message, or raise within the broker's socket time-out."""
-    app.send_task(DISPATCH_TASK, args=[partner_ids], queue=settings.NOTIFIER_QUEUE, retry=False, ignore_result=True)
+    app.send_task(
+        DISPATCH_TASK,
+        args=[partner_ids],
+        # What Flower shows of the message.
+        argsrepr=shown(partner_ids),
+        queue=settings.NOTIFIER_QUEUE,
+        retry=False,
+        ignore_result=True,
+    )
 
 
 def broker_answers() -> bool:
@@ -52,6 +72,8 @@ class Publisher:
         self._send = send
         self._pause_seconds = pause_seconds
         self._partners: set[str] = set()
+        # Of the traces that these partners' notifications belong to.
+        self._origins: list[SpanContext] = []
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
         self._paused_until = float("-inf")
@@ -63,6 +85,8 @@ class Publisher:
             if time.monotonic() < self._paused_until:
                 return
             self._partners.update(partner_ids)
+            if tracing.on and len(self._origins) < MOST_LINKS and (origin := tracing.current()) is not None:
+                self._origins.append(origin)
             # Started by the first wake, and so in the process that serves, not in the one that forked it.
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="wake-publisher", daemon=True)
@@ -75,10 +99,17 @@ class Publisher:
                 self._condition.wait_for(lambda: self._partners)
                 partner_ids = sorted(self._partners)
                 self._partners.clear()
+                origins, self._origins = self._origins, []
             for start in range(0, len(partner_ids), MESSAGE_PARTNERS):
-                if not self._publish(partner_ids[start : start + MESSAGE_PARTNERS]):
+                if not self._traced(partner_ids[start : start + MESSAGE_PARTNERS], origins):
                     break
             threading.Event().wait(BUSY_INTERVAL_SECONDS)
+
+    def _traced(self, partner_ids: list[str], origins: list[SpanContext]) -> bool:
+        if not (tracing.on and origins):
+            return self._publish(partner_ids)
+        with tracing.waking(origins, partners=len(partner_ids)):
+            return self._publish(partner_ids)
 
     def _publish(self, partner_ids: list[str]) -> bool:
         try:

@@ -33,6 +33,8 @@ def run_environment(given: Mapping[str, str]) -> dict[str, str]:
     environment.setdefault("PORT", str(DEFAULT_PORT))
     environment.setdefault("CELERY_BROKER_URL", _live_broker(data_dir))
     environment.setdefault("NOTIFIER_DRAIN_SECONDS", str(DRAIN_SECONDS))
+    # Its log files are for people.
+    environment.setdefault("NOTIFIER_LOG_FORMAT", "text")
     environment.setdefault("NOTIFIER_DEMO_ADMIN_PASSWORD", ADMIN_PASSWORD_DEFAULT)
     if "NOTIFIER_SECRET_KEY" not in environment:
         environment["NOTIFIER_SECRET_KEY"] = _secret_key(data_dir)

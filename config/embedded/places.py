@@ -19,11 +19,13 @@ def text(ports: Ports, demo_key: str, environment: Mapping[str, str]) -> str:
         ("Admin", f"{web}/admin/    {login}"),
         ("Flower", f"{flower}/    {login}"),
         ("Metrics", f"{web}/metrics"),
+        ("Metrics of the worker", f"http://{HOST}:{ports.worker_metrics}/metrics"),
+        ("Metrics of beat", f"http://{HOST}:{ports.beat_metrics}/metrics"),
         ("Partner simulator", f"{simulator}/"),
         ("Demo key", f"{demo_key}    (partner: {PARTNER_ID})"),
         ("Logs", f"{data_dir / 'logs'}"),
     ]
-    places = "\n".join(f"  {name:<18} {place}" for name, place in rows)
+    places = "\n".join(f"  {name:<21} {place}" for name, place in rows)
     return (
         f"\nThe notifier runs.\n\n{places}\n\nSend a notification:\n\n{_curl(web, simulator, demo_key)}\n\n"
         f"Ctrl-C ends everything; the data stays in {data_dir}."

@@ -18,6 +18,8 @@ class Ports:
     flower: int
     simulator: int
     valkey: int
+    worker_metrics: int
+    beat_metrics: int
 
 
 def choose(environment: Mapping[str, str]) -> Ports:
@@ -35,7 +37,10 @@ def choose(environment: Mapping[str, str]) -> Ports:
         )
     flower = _near(web + 1, taken={web})
     simulator = _near(web + 2, taken={web, flower})
-    return Ports(web, flower, simulator, _near(0, taken={web, flower, simulator}))
+    taken = [web, flower, simulator]
+    for near in (0, web + 3, web + 4):  # Valkey's stays unknown to others
+        taken.append(_near(near, taken=taken))
+    return Ports(*taken)
 
 
 def is_free(port: int) -> bool:

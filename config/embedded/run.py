@@ -107,6 +107,8 @@ class Run:
         say(f"Starting on {'the database of DATABASE_URL' if is_mysql else f'SQLite in {self._data_dir}'} …")
 
     def _start(self, processes: Processes, ports: Ports) -> None:
+        os.environ.setdefault("NOTIFIER_WORKER_METRICS_PORT", str(ports.worker_metrics))
+        os.environ.setdefault("NOTIFIER_BEAT_METRICS_PORT", str(ports.beat_metrics))
         os.environ.setdefault("NOTIFIER_OWN_LISTENERS", f"localhost:{ports.web},localhost:{ports.flower}")
         os.environ["FLOWER_BASIC_AUTH"] = f"{ADMIN_NAME}:{os.environ['NOTIFIER_DEMO_ADMIN_PASSWORD']}"
         if self._own_broker:

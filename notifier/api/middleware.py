@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
+import time
 import uuid
 from collections.abc import Callable
 
+import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from notifier.api.errors import Problem, database_unavailable, for_people, refusal
 from notifier.availability import database
 from notifier.client_address import REQUEST_ID
+from notifier.tracing import tracing
 
 # More than any length has; beyond 4,300 digits Python refuses to read a number.
 LENGTH_DIGITS = 18
@@ -23,6 +27,17 @@ BATCH_PATH = "/v1/notify/batch"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
+# Asked every few seconds by machines.
+UNLOGGED = frozenset({"/healthz", "/readyz", "/metrics"})
+access = logging.getLogger("notifier.access")
+
+
+def _log(request: HttpRequest, answer: HttpResponse, seconds: float) -> None:
+    """The path without its query, which names what somebody looked for."""
+    said = {"method": request.method, "path": request.path, "status": answer.status_code}
+    access.info("request", extra=said | {"duration_ms": round(seconds * 1000, 1)})
+
+
 class ProblemMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
@@ -31,15 +46,32 @@ class ProblemMiddleware:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
         request.META[REQUEST_ID] = request_id
+        begun = time.perf_counter()
+        # On every line of this request, and kept with what it hands over (intake).
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            answer = self._traced(request) if tracing.on and request.method == "POST" else self._answer(request)
+            if settings.NOTIFIER_LOG_ACCESS and request.path not in UNLOGGED:
+                _log(request, answer, time.perf_counter() - begun)
+        answer["X-Request-ID"] = request_id
+        return answer
+
+    def _traced(self, request: HttpRequest) -> HttpResponse:
+        """What is handed over goes on in our span, as if the producer had sent that."""
+        if not request.path.startswith("/v1/notify"):
+            return self._answer(request)
+        with tracing.accepting(request.headers.get("Traceparent")) as span:
+            request.META["HTTP_TRACEPARENT"] = tracing.traceparent(span)
+            del request.headers  # made from META once, on first use
+            return self._answer(request)
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
         problem = self._unreadable(request)
         if problem is None and (request.path.startswith("/v1/") or for_people(request)) and database.away():
             problem = database_unavailable()
             # An answer before the body has been read looks like a broken connection to one who still sends it.
             with contextlib.suppress(OSError):
                 request.read()
-        answer = self._get_response(request) if problem is None else refusal(request, problem)
-        answer["X-Request-ID"] = request_id
-        return answer
+        return self._get_response(request) if problem is None else refusal(request, problem)
 
     def _unreadable(self, request: HttpRequest) -> Problem | None:
         if not request.path.startswith("/v1/"):

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import math
 
+from prometheus_client import Counter
+
 from notifier.accept_limit import limiter
 from notifier.api.errors import Problem
+from notifier.bounded_labels import BoundedLabels
 from notifier.models import ApiKey
+
+asked = Counter(
+    "notifier_key_requests", "Requests to hand something over, by the API key's name and whether its rate let them in",
+    ["key", "result"],
+)  # fmt: skip
+_names = BoundedLabels()
 
 
 def admit(key: ApiKey) -> None:
@@ -14,6 +23,7 @@ def admit(key: ApiKey) -> None:
     request charges the rest to ``limiter.charge``.
     """
     wait = limiter.admit(key)
+    asked.labels(_names.label(key.name), "refused" if wait > 0 else "admitted").inc()
     if wait > 0:
         seconds = math.ceil(wait)
         message = f"This key hands over more than it may. Try again in {seconds} s; with the same idempotency key nothing is sent twice."

@@ -38,6 +38,7 @@ class NewTask:
     metadata: Mapping[str, str]
     success_condition: str | None = None
     traceparent: str | None = None
+    request_id: str | None = None
     idempotency_key: str | None = None
     fingerprint: str
     rank: int
@@ -91,7 +92,7 @@ def _size(task: NewTask) -> int:
 # Column → how a new task fills it. The others stand in the statement as their defaults, or are NULL.
 _GIVEN = (
     "task_id", "partner_id", "created_by_id", "target_url", "http_method", "headers", "body", "body_sealed",
-    "body_format",     "content_type", "metadata", "success_condition", "traceparent", "idempotency_key", "fingerprint", "rank",
+    "body_format",     "content_type", "metadata", "success_condition", "traceparent", "request_id", "idempotency_key", "fingerprint", "rank",
     "next_attempt_at", "deliver_at", "expires_at", "max_attempts", "created_at", "updated_at",
 )  # fmt: skip
 
@@ -102,7 +103,7 @@ def _values(task: NewTask) -> tuple[Any, ...]:
     return (
         _uuid(task.task_id), task.partner_id, task.created_by_id, task.target_url, task.http_method,
         _json(task.headers), task.body, task.body_sealed, task.body_format, task.content_type, _json(task.metadata),
-        task.success_condition, task.traceparent, task.idempotency_key, task.fingerprint, task.rank,
+        task.success_condition, task.traceparent, task.request_id, task.idempotency_key, task.fingerprint, task.rank,
         created_at if task.next_attempt_at is task.created_at else _time(task.next_attempt_at),
         _time(task.deliver_at), _time(task.expires_at), task.max_attempts, created_at, created_at,
     )  # fmt: skip

@@ -18,6 +18,7 @@ from notifier.models.task import HIGHEST_PRIORITY
 _COLUMNS = (
     "id", "task_id", "partner_id", "target_url", "http_method", "headers", "body", "body_sealed", "content_type", "success_condition",
     "traceparent", "attempt_count", "attempts_before_requeue", "attempts_excused", "max_attempts", "created_at",
+    "deliver_at", "request_id",
 )  # fmt: skip
 
 # Of a small table MySQL would read, and lock, every row, and wait for whoever has locked one of them.
@@ -43,6 +44,8 @@ class Claim:
     attempts_excused: int
     max_attempts: int
     created_at: datetime
+    deliver_at: datetime | None
+    request_id: str | None
     lease_token: uuid.UUID
     # Whether the body is still a token of notifier.sealing.
     body_sealed: bool = False
@@ -123,7 +126,8 @@ def _claim(row: Sequence[Any], token: uuid.UUID) -> Claim:
     given["headers"] = json.loads(given["headers"])
     given["body"] = None if given["body"] is None else bytes(given["body"])
     given["body_sealed"] = bool(given["body_sealed"])
-    given["created_at"] = operations.convert_datetimefield_value(given["created_at"], None, connection)
+    for moment in ("created_at", "deliver_at"):
+        given[moment] = operations.convert_datetimefield_value(given[moment], None, connection)
     return Claim(**given, lease_token=token)
 
 

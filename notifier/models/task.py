@@ -86,6 +86,8 @@ class NotificationTask(models.Model):
     metadata = models.JSONField(default=dict)
     success_condition = models.CharField(max_length=1024, null=True)
     traceparent = models.CharField(max_length=55, null=True)
+    # X-Request-ID of the post, for the log lines of its deliveries.
+    request_id = models.CharField(max_length=128, null=True, default=None)
     idempotency_key = ExactCharField(max_length=255, null=True)
     fingerprint = models.CharField(max_length=64)
 

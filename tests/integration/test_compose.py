@@ -47,6 +47,7 @@ GIVEN = {
     "MYSQL_PASSWORD": "password1",
     "NOTIFIER_SECRET_KEY": "only-for-tests-" + "0123456789abcdef" * 4,
     "FLOWER_BASIC_AUTH": "operator:password2",
+    "GRAFANA_PASSWORD": "password3",
 }
 OURS = ("migrate", "web", "worker", "beat", "flower")
 # Read by Python and Django themselves, not by the settings.
@@ -415,6 +416,13 @@ def test_the_commands_deliver_a_notification(containers: Containers, partner: Pa
     task_id = client.notify(partner_id="acme", target_url=partner.url("/ok?from=compose"), body={"order": 4711})
     wait_until(lambda: client.task(task_id)["status"] == "succeeded", seconds=30, what="the delivery")
     client.close()
+    # What Flower shows of messages: the partners that they are for.
+    tasks = "/api/tasks?taskname=deliveries.dispatch"
+    wait_until(
+        lambda: b'"args": "acme"' in _get(containers.ports["flower"], tasks, GIVEN["FLOWER_BASIC_AUTH"])[1],
+        seconds=15,
+        what="the message in Flower",
+    )
     (seen,) = partner.requests()
     assert (seen.webhook_id, seen.path, seen.body) == (task_id, "/ok?from=compose", b'{"order":4711}')
 

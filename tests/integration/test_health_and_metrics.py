@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from notifier import clock
 from notifier.models import AttemptStatus, Status, SweepState
@@ -14,6 +17,11 @@ from notifier.models.task import DeadReason
 from tests.support.factories import make_attempt, make_partner, make_task
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _asked_at_each_scrape(settings: Any) -> None:
+    settings.NOTIFIER_METRICS_SECONDS = 0
 
 
 def _metrics(client: Client) -> dict[str, float]:
@@ -98,3 +106,80 @@ def test_without_deliveries_there_is_no_ratio(client: Client) -> None:
 
     assert figures["notifier_accepted_per_second"] == 0
     assert str(figures["notifier_dead_ratio"]) == "nan"
+
+
+def test_what_waits_is_counted_by_what_it_waits_for(client: Client) -> None:
+    now = clock.read()
+    later = now + timedelta(hours=1)
+    opened = {"circuit_state": "open", "circuit_since": now, "circuit_probe_at": later}
+    ready, paused = make_partner(), make_partner(state={"paused_at": now})
+    held, broken = make_partner(state={"hold_until": later, "held_at": now}), make_partner(state=opened)
+    make_partner(enabled=False)
+    for partner in (ready, paused, held, broken):
+        make_task(partner, next_attempt_at=now - timedelta(seconds=30))
+    make_task(ready, next_attempt_at=later)
+    make_task(ready, status=Status.RUNNING)
+
+    figures = _metrics(client)
+
+    reasons = {ready: "ready", paused: "paused", held: "retry_after", broken: "circuit_open"}
+    for partner, reason in reasons.items():
+        assert figures[f'notifier_waiting{{partner="{partner.partner_id}",reason="{reason}"}}'] == 1
+        age = figures[f'notifier_oldest_due_age_seconds{{partner="{partner.partner_id}"}}']
+        assert age == pytest.approx(30, abs=10)
+    assert figures[f'notifier_waiting{{partner="{ready.partner_id}",reason="scheduled"}}'] == 1
+    assert (
+        figures['notifier_in_flight{partner="other"}']
+        + figures.get(f'notifier_in_flight{{partner="{ready.partner_id}"}}', 0)
+        == 1
+    )
+    assert figures[f'notifier_circuit_open{{partner="{broken.partner_id}"}}'] == 1
+    assert figures['notifier_circuits{state="open"}'] == 1
+    assert (figures["notifier_partners_held"], figures["notifier_partners_paused"]) == (1, 1)
+
+
+def test_beyond_the_bound_partners_are_counted_together(client: Client, settings: Any) -> None:
+    settings.NOTIFIER_METRICS_PARTNERS = 2
+    now = clock.read()
+    partners = [make_partner() for _ in range(5)]
+    for number, partner in enumerate(partners):
+        for _ in range(number + 1):
+            make_task(partner, next_attempt_at=now - timedelta(seconds=100 - number))
+
+    figures = _metrics(client)
+
+    waiting = {name: value for name, value in figures.items() if name.startswith("notifier_waiting{")}
+    # The longest due ones keep their names.
+    assert waiting == {
+        f'notifier_waiting{{partner="{partners[0].partner_id}",reason="ready"}}': 1,
+        f'notifier_waiting{{partner="{partners[1].partner_id}",reason="ready"}}': 2,
+        'notifier_waiting{partner="other",reason="ready"}': 3 + 4 + 5,
+    }
+    assert figures['notifier_oldest_due_age_seconds{partner="other"}'] == pytest.approx(98, abs=10)
+
+
+def test_the_database_is_asked_once_however_many_scrape(
+    client: Client, settings: Any, django_assert_num_queries: Any
+) -> None:
+    _metrics(client)  # leaves fresh figures
+    settings.NOTIFIER_METRICS_SECONDS = 600
+
+    with django_assert_num_queries(0):
+        for _ in range(3):
+            assert _metrics(client)["notifier_database_up"] == 1
+
+
+def test_a_scrape_costs_the_same_statements_however_many_partners_there_are(
+    client: Client,
+) -> None:
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            _metrics(client)
+        return len(queries)
+
+    make_task()
+    few = statements()
+    for _ in range(20):
+        make_task()
+
+    assert statements() == few

@@ -141,6 +141,7 @@ class Containers:
         self.folder = folder
         self.app = folder / "app"
         self.ports = {name: free_port() for name in ("web", "flower")}
+        self.metrics_ports = {name: free_port() for name in ("worker", "beat")}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._services = services
         image = image_environment(dockerfile)
@@ -157,7 +158,9 @@ class Containers:
 
     def environment(self, name: str) -> dict[str, str]:
         """What the container would have, and nothing of this process's."""
-        return {**self._image, **self._services[name]["environment"], **self._urls}
+        own = {f"NOTIFIER_{of.upper()}_METRICS_PORT": str(port) for of, port in self.metrics_ports.items()}
+        own["NOTIFIER_METRICS_ADDRESS"] = "127.0.0.1"
+        return {**self._image, **self._services[name]["environment"], **self._urls, **own}
 
     def command(self, name: str, parts: list[str]) -> list[str]:
         if name not in self.ports:

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from deliveries.dispatcher import Dispatcher
 from notifier.models import NotificationAttempt, NotificationTask, Partner, Status
 from notifier.models.task import DeadReason
+from notifier.tracing import tracing
 from tests.support.factories import make_partner, make_task
 from tests.support.ledger import PartnerSimulator
 from tests.support.waiting import wait_until
@@ -160,3 +162,22 @@ def test_what_the_deadline_cuts_off_keeps_its_lease(partner: Partner, simulator:
 
     task.refresh_from_db()
     assert (task.status, NotificationAttempt.objects.count()) == (Status.RUNNING, 0)
+
+
+def test_where_traces_are_on_the_request_is_a_span_that_the_partner_sees(
+    dispatcher: Dispatcher, partner: Partner, simulator: PartnerSimulator
+) -> None:
+    exporter, trace = InMemorySpanExporter(), "0af7651916cd43dd8448eb211c80319c"
+    tracing.start(exporter, service="tests", at_once=True)
+    try:
+        task = make_task(partner, target_url=simulator.url("/ok"), traceparent=f"00-{trace}-b7ad6b7169203331-01")
+        dispatcher.wake([partner.partner_id])
+        wait_until(lambda: not _unfinished(), seconds=10, what="the task to end")
+    finally:
+        tracing.stop()
+
+    claim, send = exporter.get_finished_spans()
+    (seen,) = [request for request in simulator.requests() if request.webhook_id == str(task.task_id)]
+    assert (claim.name, send.name) == ("claim", "send")
+    assert send.context is not None
+    assert seen.headers["traceparent"] == f"00-{trace}-{send.context.span_id:016x}-01"

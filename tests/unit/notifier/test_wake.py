@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from notifier.wake import MESSAGE_PARTNERS, Publisher
+from notifier.wake import MESSAGE_PARTNERS, Publisher, shown
 from tests.support.waiting import wait_until
 
 
@@ -95,3 +95,15 @@ def test_wakes_go_out_again_when_the_broker_is_back(caplog: pytest.LogCaptureFix
     # What was lost stays lost: the sweep finds its partner.
     assert broker.messages[0] == ["found"]
     assert caplog.records[-1].message == "wakes are published again"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        pytest.param(1, "partner-0", id="one"),
+        pytest.param(5, "partner-0, partner-1, partner-2, partner-3, partner-4", id="as many as are named"),
+        pytest.param(7, "partner-0, partner-1, partner-2, partner-3, partner-4 and 2 more", id="more"),
+    ],
+)
+def test_a_message_is_shown_to_people_by_its_partners(count: int, text: str) -> None:
+    assert shown([f"partner-{number}" for number in range(count)]) == text
