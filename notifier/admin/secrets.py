@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 
-from notifier import clock
+from notifier import audit, clock
 from notifier.admin import show
 from notifier.admin.fields import as_sentences
 from notifier.models import PartnerSecret
@@ -109,8 +109,16 @@ class SecretAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gen
 
     def save_model(self, request: HttpRequest, obj: PartnerSecret, form: Any, change: bool) -> None:
         given = form.cleaned_data
-        made = database.put(obj.partner, obj.name, given["value"], overlap=given["overlap"], now=clock.now())
+        by = audit.by_user(request)
+        made = database.put(obj.partner, obj.name, given["value"], overlap=given["overlap"], now=clock.now(), by=by)
         obj.pk, obj.version = made.pk, made.version
+
+    def delete_model(self, request: HttpRequest, obj: PartnerSecret) -> None:
+        database.remove(obj.partner, obj.name, version=obj.version, by=audit.by_user(request))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[PartnerSecret]) -> None:
+        for secret in queryset:
+            self.delete_model(request, secret)
 
     @admin.display(description="created (UTC)", ordering="created_at")
     def created(self, secret: PartnerSecret) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.core.exceptions import ValidationError
 from django.db.models import Max, Q, QuerySet
 
-from notifier import clock, sealing
+from notifier import audit, clock, sealing
+from notifier.audit import Actor
 from notifier.models import Partner, PartnerSecret
 from notifier.policy import signing
 from notifier.policy.partner_auth import SECRET_NAME, SECRET_NAME_RULE
@@ -33,8 +35,16 @@ class DatabaseBackend:
         return {name: tuple(versions) for name, versions in found.items()}
 
 
-def put(partner: Partner, name: str, value: str, *, overlap: timedelta = timedelta(0), now: datetime) -> PartnerSecret:
-    """Make the value the secret's newest version; earlier ones retire after ``overlap`` at the latest.
+def put(
+    partner: Partner,
+    name: str,
+    value: str,
+    *,
+    overlap: timedelta = timedelta(0),
+    now: datetime,
+    by: Actor | None = None,
+) -> PartnerSecret:
+    """Make the value the secret's newest version; earlier ones retire after ``overlap`` at the latest. It is audited.
 
     Raises ``ValidationError`` where name, value or overlap cannot be used. One transaction: after a crash either both
     are so or nothing is. Versions that had retired before are erased.
@@ -49,17 +59,46 @@ def put(partner: Partner, name: str, value: str, *, overlap: timedelta = timedel
         versions.filter(retires_at__lte=now).delete()
         retires_at = now + overlap
         versions.filter(Q(retires_at__isnull=True) | Q(retires_at__gt=retires_at)).update(retires_at=retires_at)
-        return PartnerSecret.objects.create(
+        made = PartnerSecret.objects.create(
             partner=partner, name=name, version=newest + 1, sealed=sealing.seal(value), created_at=now
         )
+        after = {"version": made.version, "earlier_retire_at": retires_at.isoformat() if newest else None}
+        _note(by, "secret.set", partner, name, after=after)
+        return made
 
     return atomically(write)
 
 
-def remove(partner: Partner, name: str) -> int:
-    """Erase all versions of the secret; returns how many there were. What names it then fails until it is there again."""
-    erased, _ = PartnerSecret.objects.filter(partner=partner, name=name).delete()
-    return erased
+def remove(partner: Partner, name: str, *, version: int | None = None, by: Actor | None = None) -> int:
+    """Erase all versions of the secret, or one; returns how many there were. It is audited.
+
+    What names a secret without a version fails until it is there again.
+    """
+
+    def erase() -> int:
+        doomed = PartnerSecret.objects.filter(partner=partner, name=name)
+        if version is not None:
+            doomed = doomed.filter(version=version)
+        versions = sorted(doomed.select_for_update().values_list("version", flat=True))
+        if versions:
+            doomed.delete()
+            _note(by, "secret.remove", partner, name, before={"versions": versions})
+        return len(versions)
+
+    return atomically(erase)
+
+
+def _note(
+    by: Actor | None,
+    action: str,
+    partner: Partner,
+    name: str,
+    *,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    by = by or audit.by_command()
+    audit.record(by, action, object_kind="secret", object_id=f"{partner.partner_id}/{name}", before=before, after=after)
 
 
 def validate(*, name: str, value: str, overlap: timedelta) -> None:

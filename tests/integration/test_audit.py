@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from django.db import DatabaseError, connection, transaction
 from django.test import Client
 
 from notifier import api_keys, audit, audit_guard, clock
-from notifier.models import ApiKey, AuditEntry, NotificationTask, Partner, PartnerState, Status
+from notifier.models import ApiKey, AuditEntry, NotificationTask, Partner, PartnerSecret, PartnerState, Status
 from notifier.models.audit import AppendOnlyError
+from notifier.secret_store import database
 from tests.support.api import Caller, document
 from tests.support.factories import make_api_key, make_partner, make_task
 from tests.support.staff import superuser
@@ -374,3 +376,34 @@ def test_the_triggers_can_be_made_again() -> None:
     assert _audit("--protect") == ["The database refuses to change or delete an entry of the audit trail."]
 
     assert audit_guard.installed(connection) == set(audit_guard.EVENTS)
+
+
+def test_secrets_set_and_erased_are_in_it_without_their_values() -> None:
+    partner = make_partner(partner_id="acme")
+
+    database.put(partner, "token", "canary-1", now=clock.now())
+    database.put(partner, "token", "canary-2", now=clock.now(), overlap=timedelta(hours=1))
+    assert database.remove(partner, "token") == 2
+    assert database.remove(partner, "token") == 0
+
+    entries = _entries(object_kind="secret")
+    assert [(entry.action, entry.object_id) for entry in entries] == [
+        ("secret.set", "acme/token"), ("secret.set", "acme/token"), ("secret.remove", "acme/token"),
+    ]  # fmt: skip
+    assert [entry.after and entry.after["version"] for entry in entries] == [1, 2, None]
+    assert entries[2].before == {"versions": [1, 2]}
+    assert "canary" not in json.dumps([[entry.before, entry.after] for entry in entries])
+
+
+def test_secrets_set_and_erased_in_the_admin_are_the_users() -> None:
+    partner, admin = make_partner(partner_id="acme"), superuser()
+    form = {"partner": str(partner.pk), "name": "token", "value": "canary-1", "overlap_hours": "0"}
+
+    admin.post("/admin/notifier/partnersecret/add/", form)
+    admin.post(f"/admin/notifier/partnersecret/{PartnerSecret.objects.get().pk}/delete/", {"post": "yes"})
+
+    made, erased = _entries(object_kind="secret")
+    assert [(entry.action, entry.actor_kind) for entry in (made, erased)] == [
+        ("secret.set", "user"), ("secret.remove", "user"),
+    ]  # fmt: skip
+    assert erased.before == {"versions": [1]}

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from notifier import key_rotation
+from notifier import audit, key_rotation
 from notifier.key_rotation import TABLES
 
 NAMED = 5
@@ -49,6 +49,11 @@ class Command(BaseCommand):
             raise CommandError(
                 f"Ended before its end ({type(error).__name__}). What was done stays; start it again with {reached or 'nothing'}."
             ) from None
+        if resealed.total():
+            after_all = {f"{table}_sealed_anew": resealed[table] for table in TABLES}
+            audit.record(
+                audit.by_command(), "secret.rotate_keys", object_kind="secret", object_id="all", after=after_all
+            )
         for table in TABLES:
             self.stdout.write(f"{table}: {looked_at[table]:,} looked at, {resealed[table]:,} sealed anew.")
         if broken:
