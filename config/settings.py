@@ -109,6 +109,8 @@ NOTIFIER_SWEEP_SECONDS = env.seconds("NOTIFIER_SWEEP_SECONDS", 1.0, minimum=0.1,
 # --- Django -------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "django_prometheus",
+    # Before Django's admin, whose site and templates it replaces.
+    "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -127,6 +129,7 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     # Before whatever may answer by itself: their headers are on every answer.
     "csp.middleware.CSPMiddleware",
+    "notifier.admin.content_policy.ThemePolicy",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "notifier.api.middleware.ProblemMiddleware",
@@ -178,6 +181,14 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 USE_I18N = False
 STATIC_URL = "/static/"
+UNFOLD = {
+    "SITE_TITLE": "Notifier",
+    "SITE_HEADER": "Notifier",
+    "SITE_SYMBOL": "outgoing_mail",
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "4px",
+    "SIDEBAR": {"navigation": "notifier.admin.navigation.items"},
+}
 WHITENOISE_USE_FINDERS = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = NOTIFIER_MAX_BODY_BYTES
 

@@ -17,6 +17,7 @@ from django.urls import path, reverse
 
 from notifier import clock, operating
 from notifier.admin import history
+from notifier.admin.base import BaseAdmin
 from notifier.audit import by_user
 from notifier.models import Partner, PartnerState
 from notifier.operating import Operation
@@ -109,7 +110,7 @@ def _on_list(act: Act) -> Any:
     return action
 
 
-class PartnerOperations(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+class PartnerOperations(BaseAdmin):
     actions = tuple(_on_list(act) for act in ACTS)
 
     def has_operate_permission(self, request: HttpRequest) -> bool:

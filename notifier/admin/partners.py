@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from notifier import audit, clock, partners, sealing
 from notifier.admin import show
@@ -116,12 +117,7 @@ class PartnerAdmin(PartnerOperations):
     list_filter = (StandingFilter,)
     list_select_related = ("state",)
     search_fields = ("partner_id", "name")
-    show_facets = admin.ShowFacets.NEVER
     search_help_text = "A part of the partner's id or name."
-    list_per_page = 100
-
-    class Media:
-        css = {"all": ("notifier/admin.css",)}
 
     def get_fieldsets(self, request: HttpRequest, obj: Partner | None = None) -> Any:
         """Who may only look gets the headers masked too: Django would show the column as it is stored."""
@@ -153,10 +149,8 @@ class PartnerAdmin(PartnerOperations):
         return shown if obj is None else ("partner_id", *shown)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "name":
-            kwargs["widget"] = forms.TextInput(attrs={"size": 80})
         if db_field.name == "success_condition":
-            kwargs["widget"] = forms.Textarea(attrs={"rows": 3, "cols": 80, "spellcheck": "false"})
+            kwargs["widget"] = UnfoldAdminTextareaWidget(attrs={"rows": 3, "spellcheck": "false"})
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Partner, form: Any, change: bool) -> None:

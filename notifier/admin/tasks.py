@@ -18,12 +18,12 @@ from django.utils.safestring import SafeString
 from notifier import operating, sealing, selectors
 from notifier.admin import history, show
 from notifier.admin.attempts import AttemptInline
+from notifier.admin.base import BaseAdmin
 from notifier.admin.change_list import NewestFirst
 from notifier.audit import by_user
 from notifier.models import ApiKey, NotificationTask, Partner
 from notifier.wake import publisher
 
-PAGE_SIZE = 100
 FILTER_PARTNERS = 25
 # Tasks of as many partners as have used the same idempotency key.
 MAX_FOUND = 1000
@@ -53,12 +53,10 @@ class TaskList(NewestFirst):
 
 
 @admin.register(NotificationTask)
-class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+class TaskAdmin(BaseAdmin):
     # Methods without an ordering: to sort by a column would be to sort the table.
     list_display = ("task", "state", "request_shown", "attempts_next", "last_error_shown")
     list_filter = ("status", "dead_reason", PartnerFilter)
-    list_per_page = PAGE_SIZE
-    show_facets = admin.ShowFacets.NEVER
     ordering = ("-task_id",)
     search_fields = ("task_id",)  # shows the box; what it finds is said in get_search_results
     search_help_text = "A whole task id, or a whole idempotency key."
@@ -87,9 +85,6 @@ class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gener
         ("Asked for", {"fields": ("priority", "key", "expires", "metadata_shown", "producer")}),
         ("Times (UTC)", {"fields": ("created", "updated", "finished")}),
     )
-
-    class Media:
-        css = {"all": ("notifier/admin.css",)}
 
     # --- Who may do what ---
 
