@@ -52,6 +52,8 @@ app.conf.update(
             "schedule": settings.NOTIFIER_SWEEP_SECONDS,
             "options": {"expires": 10, "ignore_result": True},
         },
+        # Nobody's delivery waits for it: it counts for the dashboard.
+        "rollup": {"task": "deliveries.rollup", "schedule": 15, "options": {"expires": 15, "ignore_result": True}},
     },
 )
 app.autodiscover_tasks(["deliveries"])

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.db.models import Min, Q
 
-from notifier import clock, lifecycle
+from notifier import bulk_requeue, clock, lifecycle
 from notifier.models import NotificationTask, Partner, SweepState
 from notifier.policy.circuit import State as CircuitState
 from notifier.selectors import overdue_keys
@@ -60,7 +60,9 @@ def sweep(*, by_beat: bool, unless_within: timedelta | None = None) -> Swept | N
         leases, expired = _close(now)
     if leases:
         logger.warning("%d leases ran out: their workers were lost; the notifications are due again", leases)
-    return Swept(leases, expired, due_partners(now))
+    requeued = bulk_requeue.advance_all().partner_ids
+    due = due_partners(now)
+    return Swept(leases, expired, due + sorted(requeued.difference(due)))
 
 
 def _close(now: datetime) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from django.db import InterfaceError, OperationalError
 
 from config.celery import app
 from deliveries import bootstep, sweeper
+from notifier import rollup as counting
 from notifier.wake import DISPATCH_TASK, publisher
 
 logger = logging.getLogger(__name__)
@@ -32,3 +33,12 @@ def sweep() -> None:
         # Here at once, and by message for the other workers.
         bootstep.current().wake(swept.due)
         publisher.wake(swept.due)
+
+
+@app.task(name="deliveries.rollup")
+def rollup() -> None:
+    """Beat's, every 15 s: count the attempts of the minutes that are over, for the admin's dashboard."""
+    try:
+        counting.roll()
+    except (OperationalError, InterfaceError) as error:
+        logger.error("the counts wait for the database: %s", type(error).__name__)

@@ -36,6 +36,7 @@ class TaskFilter:
     created_after: datetime | None = None
     created_before: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    error_code: str | None = None
 
 
 def visible_tasks(key: ApiKey) -> QuerySet[NotificationTask]:
@@ -57,11 +58,12 @@ def find_task(key: ApiKey, task_id: uuid.UUID) -> NotificationTask | None:
 
 
 def list_tasks(key: ApiKey, wanted: TaskFilter) -> QuerySet[NotificationTask]:
-    """Unordered and unlimited: the paginator orders by task_id, newest first, and limits.
+    """Unordered and unlimited: the paginator orders by task_id, newest first, and limits."""
+    return narrowed(visible_tasks(key), wanted)
 
-    Times narrow task_id too, which begins with the millisecond of created_at, so that they are a range of its index.
-    """
-    tasks = visible_tasks(key)
+
+def narrowed(tasks: QuerySet[NotificationTask], wanted: TaskFilter) -> QuerySet[NotificationTask]:
+    """The tasks that match. Times narrow task_id too, which begins with the millisecond of created_at: a range of its index."""
     if wanted.partner_id is not None:
         tasks = tasks.filter(partner__partner_id=wanted.partner_id)
     if wanted.status is not None:
@@ -72,6 +74,8 @@ def list_tasks(key: ApiKey, wanted: TaskFilter) -> QuerySet[NotificationTask]:
         tasks = tasks.filter(created_at__gt=wanted.created_after, task_id__gte=_first_id(wanted.created_after))
     if wanted.created_before is not None:
         tasks = tasks.filter(created_at__lt=wanted.created_before, task_id__lte=_last_id(wanted.created_before))
+    if wanted.error_code is not None:
+        tasks = tasks.filter(last_error_code=wanted.error_code)
     for name, value in wanted.metadata.items():
         labelled = NotificationLabel.objects.filter(digest=label_digest(name, value))
         tasks = tasks.filter(task_id__in=labelled.values("task"))

@@ -9,7 +9,7 @@ from notifier.lifecycle.bury import bury_unusable
 from notifier.lifecycle.claim import Claim, claim, give_back, in_flight
 from notifier.lifecycle.end import cancel, expire
 from notifier.lifecycle.record import Result, record, release_expired
-from notifier.lifecycle.requeue import requeue
+from notifier.lifecycle.requeue import requeue, requeue_many
 
 __all__ = [
     "Claim",
@@ -24,4 +24,5 @@ __all__ = [
     "record",
     "release_expired",
     "requeue",
+    "requeue_many",
 ]
