@@ -111,6 +111,7 @@ INSTALLED_APPS = [
     "django_prometheus",
     # Before Django's admin, whose site and templates it replaces.
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -187,6 +188,7 @@ UNFOLD = {
     "SITE_SYMBOL": "outgoing_mail",
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "4px",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}notifier/favicon.svg"}],
     "SIDEBAR": {"navigation": "notifier.admin.navigation.items"},
 }
 WHITENOISE_USE_FINDERS = True

@@ -196,7 +196,9 @@ def stored(wanted: TaskFilter) -> dict[str, Any]:
 
 def wanted_of(job: BulkRequeue) -> TaskFilter:
     """The filter of a bulk requeue, read back."""
-    fields = {name: datetime.fromisoformat(value) if name in _TIMES else value for name, value in job.wanted.items()}
+    fields: dict[str, Any] = {
+        name: datetime.fromisoformat(value) if name in _TIMES else value for name, value in job.wanted.items()
+    }
     return TaskFilter(**fields)
 
 

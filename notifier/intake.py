@@ -16,7 +16,7 @@ from notifier import clock, gate, lifecycle, sealing
 from notifier.models import ApiKey, NotificationTask, Partner
 from notifier.models.task import HIGHEST_PRIORITY
 from notifier.partners import Directory
-from notifier.policy import destination, header_rules, idempotency
+from notifier.policy import destination, header_rules, idempotency, redaction
 from notifier.transactions import TRIES, atomically, conflicted
 from notifier.wake import publisher
 
@@ -92,6 +92,68 @@ def accept(notification: Notification, *, key: ApiKey | None) -> Accepted:
         if task.next_attempt_at is not None and task.next_attempt_at <= now:
             publisher.wake([partner.partner_id])
     return accepted
+
+
+def changed(
+    task: NotificationTask, *, target_url: str, headers: Mapping[str, str]
+) -> tuple[Notification, sealing.StoredHeaders]:
+    """What the task asks for, with that address and those headers; and the sealed values that stay, as they are stored.
+
+    A header that reads ``***`` keeps its value. Raises ``Refused`` as an accept would: the address is checked anew, and what is sealed
+    is taken over only for the host that it was meant for.
+    """
+    try:
+        target = destination.target(target_url)
+    except destination.TargetError as error:
+        raise Refused("invalid_url", "target_url", f"The address cannot be used: {error}.") from None
+    try:
+        header_rules.check(dict(headers))
+    except header_rules.HeaderError as error:
+        raise Refused("invalid_header", "headers", f"Headers: {error}.") from None
+    stored = {name.lower(): value for name, value in task.headers.items()}
+    kept = {
+        name: stored[name.lower()]
+        for name, value in headers.items()
+        if value == redaction.MASK and name.lower() in stored
+    }
+    lost = [name for name, value in headers.items() if value == redaction.MASK and name not in kept]
+    if lost:
+        raise Refused(
+            "invalid_header", "headers", f"{lost[0]} reads *** but the task has no such header; write its value."
+        )
+    if kept and target.host != destination.target(task.target_url).host:
+        raise Refused(
+            "sealed_for_other_host", "headers",
+            f"{next(iter(kept))} was given for another host; write its value anew, or leave the header out.",
+        )  # fmt: skip
+    wanted = Notification(
+        partner_id=task.partner.partner_id,
+        target=target,
+        method=task.http_method,
+        headers={name: value for name, value in headers.items() if name not in kept},
+        body=None if task.body is None else bytes(task.body),
+        body_format=task.body_format,
+        content_type=task.content_type,
+        priority=task.priority,
+        success_condition=task.success_condition,
+        max_attempts=task.max_attempts,
+        metadata=task.metadata,
+        traceparent=task.traceparent,
+    )
+    partner = Partner.objects.get(pk=task.partner_id)
+    _check(wanted, partner, clock.now())
+    return wanted, kept
+
+
+def store_replacement(
+    original: NotificationTask, notification: Notification, kept: sealing.StoredHeaders
+) -> NotificationTask:
+    """Insert it, linked to the original. In the caller's transaction; the caller wakes the partner."""
+    made = _build(notification, original.partner, None, clock.now())
+    made.created_by_id = original.created_by_id
+    made.headers = {**made.headers, **kept}
+    made.replaces = original.task_id
+    return _store(made).task
 
 
 def _check(notification: Notification, partner: Partner, now: datetime) -> None:

@@ -157,7 +157,11 @@ class PartnerOperations(BaseAdmin):
         if partner is not None and self.has_operate_permission(request):
             now = clock.now()
             context["operations"] = [
-                (reverse("admin:notifier_partner_operate", args=(partner.pk, act.name)), act)
+                {
+                    "address": reverse("admin:notifier_partner_operate", args=(partner.pk, act.name)),
+                    "label": act.label,
+                    "consequence": f"{act.consequence[0].upper()}{act.consequence[1:]}.",
+                }
                 for act in ACTS
                 if act.possible(partner.state, now)
             ]

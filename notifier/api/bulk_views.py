@@ -47,7 +47,7 @@ class Filter(StrictField):
             self.fail("invalid", reason="must narrow the tasks by something, such as partner_id or dead_reason")
         wanted = read_filter(data)
         if wanted.status not in (None, Status.DEAD):
-            message = self.error_messages["not_dead"]
+            message = str(self.error_messages["not_dead"])
             raise serializers.ValidationError({"status": [serializers.ErrorDetail(message, "invalid_choice")]})
         return wanted
 

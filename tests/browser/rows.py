@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from notifier import audit, clock
 from notifier.models import AttemptStatus, NotificationTask, Partner, Status
@@ -10,7 +11,7 @@ from notifier.models.task import BodyFormat, DeadReason
 from tests.support.factories import make_api_key, make_attempt, make_partner, make_task
 
 HOSTILE = '<script>alert(1)</script><b x-data="alert(1)">"\'&lt; {{ 7*7 }} \U0001f600\U0001f9ff\u202e'
-STATES = [
+STATES: list[dict[str, Any]] = [
     {"status": Status.PENDING},
     {"status": Status.RUNNING},
     {"status": Status.SUCCEEDED, "last_http_status_code": 200, "last_latency_ms": 41.5},
