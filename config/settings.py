@@ -189,6 +189,7 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "4px",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}notifier/favicon.svg"}],
+    "DASHBOARD_CALLBACK": "notifier.admin.dashboard.context",
     "SIDEBAR": {"navigation": "notifier.admin.navigation.items"},
 }
 WHITENOISE_USE_FINDERS = True

@@ -4,10 +4,20 @@ from django.contrib import admin
 
 from notifier.admin.api_keys import ApiKeyAdmin
 from notifier.admin.audit_entries import AuditEntryAdmin
+from notifier.admin.bulk_requeues import BulkRequeueAdmin
 from notifier.admin.partners import PartnerAdmin
 from notifier.admin.people import PersonAdmin, RoleAdmin
 from notifier.admin.tasks import TaskAdmin
 
-__all__ = ["ApiKeyAdmin", "AuditEntryAdmin", "PartnerAdmin", "PersonAdmin", "RoleAdmin", "TaskAdmin"]
+__all__ = [
+    "ApiKeyAdmin",
+    "AuditEntryAdmin",
+    "BulkRequeueAdmin",
+    "PartnerAdmin",
+    "PersonAdmin",
+    "RoleAdmin",
+    "TaskAdmin",
+]
 
+admin.site.index_template = "notifier/dashboard.html"
 admin.site.index_title = "Dashboard"

@@ -11,6 +11,7 @@ from django.urls import reverse
 PAGES = (
     ("Dashboard", "monitoring", "index", None),
     ("Notification tasks", "outgoing_mail", "notifier_notificationtask_changelist", "notifier.view_notificationtask"),
+    ("Bulk requeues", "replay", "notifier_bulkrequeue_changelist", "notifier.view_bulkrequeue"),
     ("Partners", "handshake", "notifier_partner_changelist", "notifier.view_partner"),
     ("API keys", "key", "notifier_apikey_changelist", "notifier.view_apikey"),
     ("Audit trail", "history", "notifier_auditentry_changelist", "notifier.view_auditentry"),

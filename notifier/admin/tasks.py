@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
@@ -33,6 +34,16 @@ class TaskList(NewestFirst):
     related = ("partner",)
 
     def get_results(self, request: HttpRequest) -> None:
+        self.bulk_address = self._bulk_address(request)
+        self._get_bounded(request)
+
+    def _bulk_address(self, request: HttpRequest) -> str | None:
+        """Where what is listed can be requeued in bulk, by those who may."""
+        if not request.user.has_perm("notifier.change_notificationtask"):
+            return None
+        return f"{reverse('admin:notifier_bulkrequeue_start')}?{urlencode(request.GET)}"
+
+    def _get_bounded(self, request: HttpRequest) -> None:
         """One filter is one range of an index; of several the database walks one and tries the others, for so long."""
         asked = len(self.filter_params) + bool(self.query)
         if asked < 2:

@@ -11,7 +11,7 @@ from tests.browser.visitor import Visitor
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SIZES = [(1280, False), (1280, True), (800, False), (800, True)]
-LISTS = ["", "notifier/notificationtask/", "notifier/partner/", "notifier/apikey/", "notifier/auditentry/"]
+LISTS = ["", "?window=24h", "notifier/bulkrequeue/", "notifier/bulkrequeue/start/", "notifier/notificationtask/", "notifier/partner/", "notifier/apikey/", "notifier/auditentry/"]
 
 
 @pytest.fixture
