@@ -152,6 +152,6 @@ def health(partner_keys: Collection[int], *, now: datetime) -> dict[int, Health]
     rows = PartnerRollup.objects.filter(
         span=Span.MINUTE, partner_key__in=list(partner_keys), start__gte=now - HEALTH_WINDOW
     )
-    sums = rows.order_by().values("partner_key").annotate(**{f"sum_{name}": Sum(name) for name in COUNTS})
+    sums: Any = rows.order_by().values("partner_key").annotate(**{f"sum_{name}": Sum(name) for name in COUNTS})
     found = {row["partner_key"]: {name: int(row[f"sum_{name}"]) for name in COUNTS} for row in sums}
     return {key: Health(rollup.success_ratio(row), rollup.percentile(row, 0.95)) for key, row in found.items()}

@@ -9,6 +9,8 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+__all__ = ["ChangeList", "NewestFirst"]
+
 if TYPE_CHECKING:  # the theme has no types; its class is Django's
     from django.contrib.admin.views.main import ChangeList
 else:

@@ -27,7 +27,7 @@ def attempts(points: Sequence[Point]) -> SafeString:
     rects = format_html_join(
         "", '<rect class="ntf-fill-{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>', bars
     )
-    return _chart("Attempts over the time", rects, points, f"{highest:,} at most")
+    return _chart("Attempts over the time", rects, points, f"{highest:,} at most" if bars else "nothing")
 
 
 def latencies(points: Sequence[Point]) -> SafeString:
@@ -48,7 +48,7 @@ def latencies(points: Sequence[Point]) -> SafeString:
                 run += [f"{x:.1f},{y:.1f}", f"{x + 0.5:.1f},{y:.1f}"]
         lines += _line(style, run)
     drawn = format_html_join("", '<polyline class="ntf-line-{}" points="{}"/>', lines)
-    return _chart("Latency over the time", drawn, points, f"{highest:,.0f} ms at most")
+    return _chart("Latency over the time", drawn, points, f"{highest:,.0f} ms at most" if lines else "nothing")
 
 
 def _line(style: str, run: list[str]) -> list[tuple[str, str]]:

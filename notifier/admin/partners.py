@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from django import forms
@@ -17,11 +18,14 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from notifier import audit, clock, partners, sealing
-from notifier.admin import show
+from notifier import audit, clock, overview, partners, sealing
+from notifier.admin import partner_trial, show
+from notifier.admin.change_list import ChangeList
 from notifier.admin.fields import HeaderLines, Lines, Numbers, as_sentences
 from notifier.admin.partner_actions import PartnerOperations
+from notifier.backlog import LIST_BOUND, Backlog, backlogs
 from notifier.models import NotificationTask, Partner, PartnerState
+from notifier.overview import Health
 
 # What holds the partner back or not: shown, and changed by buttons, not by the form.
 STATE = ("paused", "hold", "circuit")
@@ -110,14 +114,41 @@ class StandingFilter(admin.SimpleListFilter):
                 return queryset
 
 
+class PartnerList(ChangeList):
+    """Each partner on the page with its backlog and the health of its last hour, for all of them in a few statements."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        partners = list(self.result_list)
+        keys, now = [partner.pk for partner in partners], clock.read()
+        waiting, health = backlogs(keys, now=now, bound=LIST_BOUND), overview.health(keys, now=now)
+        for partner in partners:
+            partner.__dict__["glance"] = waiting[partner.pk], health.get(partner.pk, Health(None, None)), now
+        self.result_list = partners
+
+
 @admin.register(Partner)
 class PartnerAdmin(PartnerOperations):
     form = PartnerForm
-    list_display = ("identity", "name_shown", "standing", "hosts", "timeout", "retries", "tasks")
+    list_display = (
+        "identity",
+        "standing",
+        "backlog_shown",
+        "oldest",
+        "success",
+        "latency",
+        "retries",
+        "hosts",
+        "tasks",
+    )
     list_filter = (StandingFilter,)
     list_select_related = ("state",)
+    change_form_template = "admin/notifier/partner/change_form.html"
     search_fields = ("partner_id", "name")
     search_help_text = "A part of the partner's id or name."
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return PartnerList
 
     def get_fieldsets(self, request: HttpRequest, obj: Partner | None = None) -> Any:
         """Who may only look gets the headers masked too: Django would show the column as it is stored."""
@@ -133,7 +164,7 @@ class PartnerAdmin(PartnerOperations):
                 "allow_hosts", "allow_private_cidrs", "headers_shown" if looks else "headers",
             ),
             "Time-outs": ("connect_timeout_seconds", "timeout_seconds"),
-            "Retry": retry,
+            "Retry": retry if obj is None else (*retry, "attempt_times"),
             "What counts as success": ("success_condition", "permanent_statuses"),
             "Limits, none where empty": ("rate_per_second", "burst", "max_concurrency"),
             "Circuit": (
@@ -145,7 +176,7 @@ class PartnerAdmin(PartnerOperations):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Partner | None = None) -> tuple[str, ...]:
         """The id is for ever: producers and API keys name it."""
-        shown = ("tasks", "headers_shown", *STATE)
+        shown = ("tasks", "headers_shown", "attempt_times", *STATE)
         return shown if obj is None else ("partner_id", *shown)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -187,7 +218,9 @@ class PartnerAdmin(PartnerOperations):
 
     @admin.display(description="partner", ordering="partner_id")
     def identity(self, partner: Partner) -> str | SafeString:
-        return show.text(partner.partner_id)
+        return format_html(
+            '{}<div class="ntf-note">{}</div>', show.text(partner.partner_id), show.line(partner.name, length=40)
+        )
 
     @admin.display(description="state")
     def standing(self, partner: Partner) -> SafeString:
@@ -224,17 +257,37 @@ class PartnerAdmin(PartnerOperations):
             facts.append(f"next probe at {show.moment(circuit.probe_at)}")
         return show.standing(circuit.state.value, "; ".join(facts))
 
-    @admin.display(description="name", ordering="name")
-    def name_shown(self, partner: Partner) -> str | SafeString:
-        return show.line(partner.name, length=40)
+    @admin.display(description="backlog")
+    def backlog_shown(self, partner: Partner) -> str | SafeString:
+        waiting, _, _ = _glance(partner)
+        counts = (("waiting", waiting.waiting), ("due", waiting.due), ("dead", waiting.dead))
+        shown = [f"{name} {count:,}{'+' if name in waiting.lower_bounds else ''}" for name, count in counts if count]
+        return show.lines([*shown, *([f"running {waiting.running:,}"] if waiting.running else [])])
+
+    @admin.display(description="oldest due")
+    def oldest(self, partner: Partner) -> str:
+        """For how long the one that has been due longest has waited."""
+        waiting, _, now = _glance(partner)
+        return show.NONE if waiting.oldest_due_at is None else show.age(now - waiting.oldest_due_at)
+
+    @admin.display(description="succeeded, 1 h")
+    def success(self, partner: Partner) -> str:
+        share = _glance(partner)[1].success_ratio
+        return show.NONE if share is None else f"{share:.1%}"
+
+    @admin.display(description="p95, 1 h")
+    def latency(self, partner: Partner) -> str:
+        p95 = _glance(partner)[1].p95
+        return show.NONE if p95 is None else f"{p95:,.0f} ms"
+
+    @admin.display(description="attempts come")
+    def attempt_times(self, partner: Partner) -> SafeString:
+        """As the policy is stored; the button below asks for what is in the form."""
+        return partner_trial.attempt_times(partner)
 
     @admin.display(description="hosts")
     def hosts(self, partner: Partner) -> str | SafeString:
         return show.lines(partner.allow_hosts)
-
-    @admin.display(description="time-out", ordering="timeout_seconds")
-    def timeout(self, partner: Partner) -> str:
-        return f"{partner.timeout_seconds:g} s"
 
     @admin.display(description="attempts")
     def retries(self, partner: Partner) -> str:
@@ -249,6 +302,11 @@ class PartnerAdmin(PartnerOperations):
     def tasks(self, partner: Partner) -> SafeString:
         address = reverse("admin:notifier_notificationtask_changelist")
         return format_html('<a href="{}?{}">its tasks</a>', address, urlencode({"partner": partner.partner_id}))
+
+
+def _glance(partner: Partner) -> tuple[Backlog, Health, datetime]:
+    """What ``PartnerList`` read for it, and when."""
+    return cast(tuple[Backlog, Health, datetime], partner.__dict__["glance"])
 
 
 def _is_held(state: PartnerState) -> bool:

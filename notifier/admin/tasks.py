@@ -87,13 +87,13 @@ class TaskAdmin(TaskOperations):
                 )
             },
         ),
+        ("Attempts", {"fields": ("attempts_timeline",)}),
         (
             "Request",
             {"fields": ("request_line", "headers_shown", "content_type", "body_shown", "condition", "traceparent")},
         ),
         ("Asked for", {"fields": ("priority", "key", "expires", "metadata_shown", "producer")}),
         ("Times (UTC)", {"fields": ("created", "updated", "finished")}),
-        ("Attempts", {"fields": ("attempts_timeline",)}),
         ("As a command", {"fields": ("as_curl",)}),
     )
 

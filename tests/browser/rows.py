@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from notifier import audit, clock
+from notifier import audit, bulk_requeue, clock, rollup
 from notifier.models import AttemptStatus, NotificationTask, Partner, Status
 from notifier.models.task import BodyFormat, DeadReason
+from notifier.selectors import TaskFilter
 from tests.support.factories import make_api_key, make_attempt, make_partner, make_task
 
 HOSTILE = '<script>alert(1)</script><b x-data="alert(1)">"\'&lt; {{ 7*7 }} \U0001f600\U0001f9ff\u202e'
@@ -53,9 +54,32 @@ def fill() -> dict[str, str]:
         error_message="",
     )
     make_attempt(task, 4, latency_ms=480.9, remote_ip="192.0.2.17", **{**timings, "ttfb_ms": 470.0})
+    _traffic(task, now)
+    _requeued_in_bulk()
     key, _ = make_api_key()
     _audited(partners[0])
     return _pages(task) | {"apikey": f"notifier/apikey/{key.pk}/change/"}
+
+
+def _traffic(task: NotificationTask, now: datetime) -> None:
+    """An hour of attempts, a seventh of which failed, counted as beat would have it counted."""
+    number = 100
+    for minute in range(3, 58):
+        for each in range(7 + minute % 5):
+            number += 1
+            failed = each == 3
+            make_attempt(
+                task, number, created_at=now - timedelta(minutes=minute), latency_ms=20.0 + minute * each * 3,
+                status=AttemptStatus.FAILED if failed else AttemptStatus.SUCCEEDED, error_code="http_503" if failed else None,
+            )  # fmt: skip
+    rollup.roll()
+
+
+def _requeued_in_bulk() -> None:
+    by = audit.Actor(kind="user", name="root", origin="198.51.100.7")
+    job = bulk_requeue.begin(TaskFilter(dead_reason="exhausted"), per_second=2, by=by)
+    bulk_requeue.advance(job.pk, at_once=7)
+    bulk_requeue.advance(bulk_requeue.begin(TaskFilter(partner_id="acme"), per_second=None, by=by).pk)
 
 
 def hostile() -> dict[str, str]:
@@ -85,7 +109,9 @@ def hostile() -> dict[str, str]:
 def _pages(task: NotificationTask) -> dict[str, str]:
     return {
         "task": f"notifier/notificationtask/{task.pk}/change/",
+        "task-replace": f"notifier/notificationtask/{task.pk}/replace/",
         "partner-change": f"notifier/partner/{task.partner_id}/change/",
+        "partner-test": f"notifier/partner/{task.partner_id}/test/",
     }
 
 
