@@ -34,7 +34,7 @@ audit: ## Look the pinned versions up in the advisory database (docs/operations.
 check: ## Format, lint, types, import contracts, migrations, deployment checks
 	@exec scripts/check.sh
 
-bench: ## Measure on private servers: make bench ARGS='backlog', 'fairness' or 'soak'
+bench: ## Measure on private servers: make bench ARGS='backlog', 'fairness', 'soak' or 'pages'
 	@scripts/setup_venv.sh dev && exec "$(VENV)/bin/python" -m benchmarks $(ARGS)
 
 clean: ## Remove the virtual environment and all caches; the data under var/ stays

@@ -1,10 +1,10 @@
-"""`python -m benchmarks [backlog|fairness|soak]`: figures to compare changes by, side by side in one run; not promises."""
+"""`python -m benchmarks [backlog|fairness|soak|pages]`: figures to compare changes by, side by side in one run; not promises."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import backlog, fairness, soak
+from benchmarks import admin_pages, backlog, fairness, soak
 
 
 def main() -> None:
@@ -20,9 +20,13 @@ def main() -> None:
     how_long = cases.add_parser("soak", help=soak.__doc__)
     how_long.add_argument("--minutes", type=float, default=20)
     how_long.add_argument("--rate", type=float, help="posts a second; without it, half of what is measured first")
+    how_shown = cases.add_parser("pages", help=admin_pages.__doc__)
+    how_shown.add_argument("--rows", type=int, default=1_000_000)
     arguments = parser.parse_args()
     if arguments.case == "fairness":
         fairness.run(arguments.rounds, arguments.black_holes, arguments.rows, arguments.flood)
+    elif arguments.case == "pages":
+        admin_pages.run(arguments.rows)
     elif arguments.case == "soak":
         soak.run(arguments.minutes, arguments.rate)
     else:

@@ -49,5 +49,6 @@ class NewestFirst(ChangeList):
         self.result_count = min(len(keys), self.list_per_page)
         self.multi_page = known > self.list_per_page
         self.show_full_result_count = self.can_show_all = False
-        self.full_result_count = None
+        # Told apart from the other, the theme would show it as a total.
+        self.full_result_count = self.result_count
         self.show_admin_actions = True

@@ -39,22 +39,22 @@ def fill() -> dict[str, str]:
         content_type="application/json", headers={"X-Team": "checkout"}, idempotency_key="order-17", metadata={"order": "17"},
         **STATES[3],
     )  # fmt: skip
+    _traffic(task, now)
     timings = {"dns_ms": 2.1, "connect_ms": 14.0, "tls_ms": 22.4, "ttfb_ms": 61.2}
-    make_attempt(task, 1, status=AttemptStatus.FAILED, error_code="connect_timeout", error_message="No connection within 3 s.",
+    make_attempt(task, 901, status=AttemptStatus.FAILED, error_code="connect_timeout", error_message="No connection within 3 s.",
                  http_status_code=None, latency_ms=3000.0, dns_ms=1.0)  # fmt: skip
-    make_attempt(task, 2, latency_ms=70.2, remote_ip="192.0.2.17", response_headers=[["Server", "nginx"], ["Content-Type", "text/html"]],
+    make_attempt(task, 902, latency_ms=70.2, remote_ip="192.0.2.17", response_headers=[["Server", "nginx"], ["Content-Type", "text/html"]],
                  response_body="<html>Service Unavailable</html>", **timings)  # fmt: skip
     make_attempt(
         task,
-        3,
+        903,
         status=AttemptStatus.LEASE_EXPIRED,
         http_status_code=None,
         latency_ms=None,
         error_code="lease_expired",
         error_message="",
     )
-    make_attempt(task, 4, latency_ms=480.9, remote_ip="192.0.2.17", **{**timings, "ttfb_ms": 470.0})
-    _traffic(task, now)
+    make_attempt(task, 904, latency_ms=480.9, remote_ip="192.0.2.17", **{**timings, "ttfb_ms": 470.0})
     _requeued_in_bulk()
     key, _ = make_api_key()
     _audited(partners[0])
@@ -64,7 +64,7 @@ def fill() -> dict[str, str]:
 def _traffic(task: NotificationTask, now: datetime) -> None:
     """An hour of attempts, a seventh of which failed, counted as beat would have it counted."""
     number = 100
-    for minute in range(3, 58):
+    for minute in range(57, 2, -1):
         for each in range(7 + minute % 5):
             number += 1
             failed = each == 3
