@@ -8,6 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import MySQLdb
+
 from tests.support.servers import MariaDB
 
 ROUNDS = 9
@@ -33,6 +35,8 @@ def run(rows: int) -> None:
         server = MariaDB(Path(name))
         server.start()
         try:
+            with MySQLdb.connect(host="127.0.0.1", port=server.port, user="root").cursor() as cursor:
+                cursor.execute("CREATE DATABASE notifier CHARACTER SET utf8mb4")
             os.environ |= {
                 "DATABASE_URL": server.url("notifier"), "DJANGO_SETTINGS_MODULE": "config.settings", "NOTIFIER_DATA_DIR": name,
                 "NOTIFIER_SECRET_KEY": "only-for-this-measurement-" + "x" * 40, "NOTIFIER_ALLOWED_HOSTS": "testserver",

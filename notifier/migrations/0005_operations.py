@@ -133,7 +133,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='partnerrollup',
-            index=models.Index(fields=['span', 'start'], name='rollup_start'),
+            index=models.Index(fields=['span', 'start', 'partner_key', 'succeeded', 'failed', 'unknown'], name='rollup_start'),
         ),
         migrations.AddConstraint(
             model_name='partnerrollup',
