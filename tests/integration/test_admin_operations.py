@@ -18,6 +18,7 @@ from django.test.utils import CaptureQueriesContext
 
 from notifier import clock, rollup, sealing, time_limit
 from notifier.admin import curl, tasks
+from notifier.admin.change_list import NewestFirst
 from notifier.models import AttemptStatus, AuditEntry, BulkRequeue, NotificationTask, Partner, Status
 from tests.support.factories import HOST, is_mysql, make_attempt, make_partner, make_task
 from tests.support.staff import superuser
@@ -109,7 +110,7 @@ def test_filters_that_take_too_long_together_end_with_a_sentence(
 ) -> None:
     make_task(status=Status.FAILED)
     monkeypatch.setattr(tasks, "PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr(tasks.NewestFirst, "get_queryset", _slowly(tasks.NewestFirst.get_queryset))
+    monkeypatch.setattr(NewestFirst, "get_queryset", _slowly(NewestFirst.get_queryset))
 
     answer = admin.get(f"{TASKS}?status__exact=failed&http=503")
 
