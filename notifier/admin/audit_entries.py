@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from notifier.admin import show
-from notifier.admin.base import BaseAdmin
+from notifier.admin.base import ReadOnlyAdmin
 from notifier.admin.change_list import NewestFirst
 from notifier.models import AuditEntry
 
@@ -35,7 +35,7 @@ class ObjectKindFilter(admin.SimpleListFilter):
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(BaseAdmin):
+class AuditEntryAdmin(ReadOnlyAdmin):
     list_display = ("when", "who", "action", "what", "whence")
     list_filter = (ObjectKindFilter,)
     ordering = ("-pk",)
@@ -43,15 +43,6 @@ class AuditEntryAdmin(BaseAdmin):
     search_help_text = "The whole id of a partner or a task, or a key's first characters."
     actions = None
     fields = readonly_fields = ("when", "who", "whence", "request_id", "action", "what", "was", "became")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return TrailList

@@ -7,6 +7,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.http import HttpRequest
 
 if TYPE_CHECKING:  # the theme has no types; its class is Django's, dressed
     Themed = admin.ModelAdmin[Any]
@@ -25,6 +26,19 @@ class BaseAdmin(Themed):
     class Media:
         css = {"all": ("notifier/admin.css",)}
         js = ("notifier/admin.js",)
+
+
+class ReadOnlyAdmin(BaseAdmin):
+    """Seen, and never written by a form: a status changes in ``notifier.lifecycle`` alone, and history does not change."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 def once(field: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

@@ -17,7 +17,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from notifier import bulk_requeue, clock
 from notifier.admin import charts, show
-from notifier.admin.base import BaseAdmin
+from notifier.admin.base import ReadOnlyAdmin
 from notifier.admin.change_list import NewestFirst
 from notifier.admin.task_filters import TIME_HELP, Unreadable, read_label, read_time
 from notifier.audit import by_user
@@ -100,7 +100,7 @@ class StartForm(forms.Form):
 
 
 @admin.register(BulkRequeue)
-class BulkRequeueAdmin(BaseAdmin):
+class BulkRequeueAdmin(ReadOnlyAdmin):
     list_display = ("begun", "state_shown", "progress", "rate", "filter_shown", "actor")
     ordering = ("-pk",)
     actions = None
@@ -109,15 +109,6 @@ class BulkRequeueAdmin(BaseAdmin):
     fields = readonly_fields = (
         "state_shown", "progress", "rate", "filter_shown", "actor", "begun", "last_step", "ended", "note",
     )  # fmt: skip
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Who may requeue one task may requeue many."""

@@ -15,7 +15,7 @@ from django.urls import path, reverse
 
 from notifier import operating
 from notifier.admin import history, replacement
-from notifier.admin.base import BaseAdmin
+from notifier.admin.base import ReadOnlyAdmin
 from notifier.audit import by_user
 from notifier.models import NotificationTask, Status
 from notifier.models.task import UNFINISHED
@@ -29,7 +29,7 @@ BUTTONS = {
 }
 
 
-class TaskOperations(BaseAdmin):
+class TaskOperations(ReadOnlyAdmin):
     actions = ("requeue", "cancel")
 
     def has_operate_permission(self, request: HttpRequest) -> bool:

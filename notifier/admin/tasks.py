@@ -97,18 +97,6 @@ class TaskAdmin(TaskOperations):
         ("As a command", {"fields": ("as_curl",)}),
     )
 
-    # --- Who may do what ---
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never by form: a status changes in ``notifier.lifecycle`` alone."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     # --- The list ---
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
