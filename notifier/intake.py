@@ -59,6 +59,15 @@ class Refused(Exception):
         self.message = message
 
 
+class Unusable(ValueError):
+    """A person's change of a request is not well formed, or would send a secret elsewhere. Nothing was stored."""
+
+    def __init__(self, field_name: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field_name
+        self.message = message
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """The stored task, and whether it was there before under the same idempotency key."""
@@ -99,17 +108,17 @@ def changed(
 ) -> tuple[Notification, sealing.StoredHeaders]:
     """What the task asks for, with that address and those headers; and the sealed values that stay, as they are stored.
 
-    A header that reads ``***`` keeps its value. Raises ``Refused`` as an accept would: the address is checked anew, and what is sealed
+    A header that reads ``***`` keeps its value. Raises ``Unusable``, and ``Refused`` as an accept would: the address is checked anew, and what is sealed
     is taken over only for the host that it was meant for.
     """
     try:
         target = destination.target(target_url)
     except destination.TargetError as error:
-        raise Refused("invalid_url", "target_url", f"The address cannot be used: {error}.") from None
+        raise Unusable("target_url", f"The address cannot be used: {error}.") from None
     try:
         header_rules.check(dict(headers))
     except header_rules.HeaderError as error:
-        raise Refused("invalid_header", "headers", f"Headers: {error}.") from None
+        raise Unusable("headers", f"Headers: {error}.") from None
     stored = {name.lower(): value for name, value in task.headers.items()}
     kept = {
         name: stored[name.lower()]
@@ -118,14 +127,10 @@ def changed(
     }
     lost = [name for name, value in headers.items() if value == redaction.MASK and name not in kept]
     if lost:
-        raise Refused(
-            "invalid_header", "headers", f"{lost[0]} reads *** but the task has no such header; write its value."
-        )
+        raise Unusable("headers", f"{lost[0]} reads *** but the task has no such header; write its value.")
     if kept and target.host != destination.target(task.target_url).host:
-        raise Refused(
-            "sealed_for_other_host", "headers",
-            f"{next(iter(kept))} was given for another host; write its value anew, or leave the header out.",
-        )  # fmt: skip
+        name = next(iter(kept))
+        raise Unusable("headers", f"{name} was given for another host; write its value anew, or leave the header out.")
     wanted = Notification(
         partner_id=task.partner.partner_id,
         target=target,

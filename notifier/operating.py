@@ -76,7 +76,7 @@ def requeue(task: NotificationTask, *, by: Actor) -> bool:
 def replace(task: NotificationTask, *, target_url: str, headers: Mapping[str, str], by: Actor) -> NotificationTask:
     """A new task that asks for the same with another address or other headers; the original, if it still waits, is cancelled.
 
-    ``headers`` that read ``***`` keep the original's sealed value. Raises ``intake.Refused`` as an accept would, and
+    ``headers`` that read ``***`` keep the original's sealed value. Raises ``intake.Unusable``, ``intake.Refused`` as an accept would, and
     ``NotReplaceable`` where the original is neither failed nor dead; nothing was changed then. The new task, its link, the
     original's end and the entries of the trail are one transaction.
     """

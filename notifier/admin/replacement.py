@@ -60,7 +60,7 @@ def _make(
     given = form.cleaned_data
     try:
         made = operating.replace(task, target_url=given["target_url"], headers=given["headers"], by=by_user(request))
-    except intake.Refused as refused:
+    except (intake.Refused, intake.Unusable) as refused:
         form.add_error(refused.field if refused.field in form.fields else None, refused.message)
         return None
     except operating.NotReplaceable as state:

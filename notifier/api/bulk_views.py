@@ -68,7 +68,7 @@ class BulkRequeueView(APIView):
 
     @extend_schema(
         request=BulkRequeueSerializer,
-        responses={200: Requeued, **schema.problems(400, 401, 403, 411, 413, 415, 503)},
+        responses={200: Requeued, **schema.problems(400, 401, 403, 503)},
         operation_id="requeue_notifications",
     )
     def post(self, request: KeyRequest) -> Response:
