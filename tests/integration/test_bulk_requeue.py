@@ -140,11 +140,11 @@ def test_only_a_key_that_operates_may_and_only_for_its_partners(woken: list[list
 
 def test_a_rate_is_kept_and_the_rest_follows_by_the_sweep(woken: list[list[str]]) -> None:
     partner = make_partner()
-    _dead(7, partner)
+    _dead(17, partner)
 
     answer = caller().post(ADDRESS, {"filter": {"partner_id": partner.partner_id}, "dry_run": False, "per_second": 2})
 
-    assert answer.json() == {"matched": 7, "requeued": 2}
+    assert answer.json() == {"matched": 17, "requeued": 2}
     job = BulkRequeue.objects.get()
     assert bulk_requeue.advance_all().requeued == 0  # no second has passed
     _age(job, 1.0)
@@ -154,9 +154,13 @@ def test_a_rate_is_kept_and_the_rest_follows_by_the_sweep(woken: list[list[str]]
     job.refresh_from_db()
     assert (job.requeued, job.state) == (4, "running")
     _age(job, 3600)  # nobody swept for an hour: five seconds' worth and no more
+    assert bulk_requeue.advance_all().requeued == 10
+    job.refresh_from_db()
+    assert (job.requeued, job.state) == (14, "running")
+    _age(job, 5)
     assert bulk_requeue.advance_all().requeued == 3
     job.refresh_from_db()
-    assert (job.requeued, job.state) == (7, "done")
+    assert (job.requeued, job.state) == (17, "done")
 
 
 def test_batches_go_on_where_the_last_one_ended(monkeypatch: pytest.MonkeyPatch) -> None:
