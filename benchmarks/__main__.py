@@ -1,7 +1,7 @@
 """`python -m benchmarks [SCENARIO…] [--quick]`: ours beside the textbook recipe; docs/performance.md says how it is done.
 
-`table` prints the newest results again, `docs` puts them into docs/performance.md. Also `backlog`, `fairness`, `soak`, `sizes`, `sweep`, `indexes` and `drain`,
-which look at ours alone: figures to compare changes by, not promises.
+`table` prints the newest results again, `docs` puts them into docs/performance.md. Also `backlog`, `fairness`, `soak`, `pages`, `sizes`,
+`sweep`, `indexes` and `drain`, which look at ours alone: figures to compare changes by, not promises.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 import signal
 import sys
 
-from benchmarks import backlog, compare, documented, fairness, report, scale, soak
+from benchmarks import admin_pages, backlog, compare, documented, fairness, report, scale, soak
 from benchmarks.figures import load, newest
 from benchmarks.scenarios import SCENARIOS
 
@@ -18,7 +18,7 @@ from benchmarks.scenarios import SCENARIOS
 def main() -> None:
     # Else SIGTERM would leave the servers behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    if sys.argv[1:2] and sys.argv[1] in ("backlog", "fairness", "soak", *scale.CASES):
+    if sys.argv[1:2] and sys.argv[1] in ("backlog", "fairness", "soak", "pages", *scale.CASES):
         _alone()
         return
     if sys.argv[1:] == ["docs"]:
@@ -36,7 +36,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.scenarios if name not in SCENARIOS]:
         parser.error(
-            f"there is no scenario {unknown[0]!r}; there are table, docs, backlog, fairness, soak, {', '.join(scale.CASES)} and {', '.join(SCENARIOS)}"
+            f"there is no scenario {unknown[0]!r}; there are table, docs, backlog, fairness, soak, pages, {', '.join(scale.CASES)} and {', '.join(SCENARIOS)}"
         )
     if arguments.rounds is not None and arguments.rounds < 1:
         parser.error("--rounds must be 1 or more")
@@ -59,9 +59,13 @@ def _alone() -> None:
     for case, (rows, what) in scale.CASES.items():
         how_large = cases.add_parser(case, help=what)
         how_large.add_argument("--rows", type=int, default=rows)
+    how_shown = cases.add_parser("pages", help=admin_pages.__doc__)
+    how_shown.add_argument("--rows", type=int, default=1_000_000)
     arguments = parser.parse_args()
     if arguments.case == "fairness":
         fairness.run(arguments.rounds, arguments.black_holes, arguments.rows, arguments.flood)
+    elif arguments.case == "pages":
+        admin_pages.run(arguments.rows)
     elif arguments.case == "soak":
         soak.run(arguments.minutes, arguments.rate)
     elif arguments.case in scale.CASES:

@@ -60,6 +60,8 @@ app.conf.update(
             "schedule": PRUNE_SECONDS,
             "options": {"expires": PRUNE_SECONDS, "ignore_result": True},
         },
+        # Nobody's delivery waits for it: it counts for the dashboard.
+        "rollup": {"task": "deliveries.rollup", "schedule": 15, "options": {"expires": 15, "ignore_result": True}},
     },
 )
 app.autodiscover_tasks(["deliveries"])

@@ -150,6 +150,9 @@ OTEL_SDK_DISABLED = env.boolean("OTEL_SDK_DISABLED", default=False)
 # --- Django -------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "django_prometheus",
+    # Before Django's admin, whose site and templates it replaces.
+    "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -168,6 +171,7 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     # Before whatever may answer by itself: their headers are on every answer.
     "csp.middleware.CSPMiddleware",
+    "notifier.admin.content_policy.ThemePolicy",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "notifier.api.middleware.ProblemMiddleware",
@@ -219,6 +223,16 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 USE_I18N = False
 STATIC_URL = "/static/"
+UNFOLD = {
+    "SITE_TITLE": "Notifier",
+    "SITE_HEADER": "Notifier",
+    "SITE_SYMBOL": "outgoing_mail",
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "4px",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}notifier/favicon.svg"}],
+    "DASHBOARD_CALLBACK": "notifier.admin.dashboard.context",
+    "SIDEBAR": {"navigation": "notifier.admin.navigation.items"},
+}
 WHITENOISE_USE_FINDERS = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = NOTIFIER_MAX_BODY_BYTES
 

@@ -13,7 +13,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError
 from django.db.models import Min, Q
 
 from deliveries import measure
-from notifier import clock, lifecycle
+from notifier import bulk_requeue, clock, lifecycle
 from notifier.models import NotificationTask, Partner, SweepState
 from notifier.policy.circuit import State as CircuitState
 from notifier.selectors import overdue_keys
@@ -62,9 +62,10 @@ def sweep(*, by_beat: bool, unless_within: timedelta | None = None) -> Swept | N
         leases, expired = _close(now)
     if leases:
         logger.warning("%d leases ran out: their workers were lost; the notifications are due again", leases)
-    swept = Swept(leases, expired, due_partners(now))
+    requeued = bulk_requeue.advance_all().partner_ids
+    due = due_partners(now)
     measure.worker.swept(leases=leases, tasks=expired, seconds=time.monotonic() - begun)
-    return swept
+    return Swept(leases, expired, due + sorted(requeued.difference(due)))
 
 
 def _close(now: datetime) -> tuple[int, int]:

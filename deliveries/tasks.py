@@ -14,6 +14,7 @@ from config.celery import app
 from deliveries import bootstep, sweeper
 from deliveries import prune as retention
 from notifier import metrics_port
+from notifier import rollup as counting
 from notifier.wake import DISPATCH_TASK, publisher
 
 # Of every 30 s that beat asks for one. It must leave the worker time to stop (NOTIFIER_DRAIN_SECONDS).
@@ -53,6 +54,15 @@ def prune() -> None:
         return
     if deleted:
         logger.info("%d notifications that ended long ago were deleted", deleted)
+
+
+@app.task(name="deliveries.rollup")
+def rollup() -> None:
+    """Beat's, every 15 s: count the attempts of the minutes that are over, for the admin's dashboard."""
+    try:
+        counting.roll()
+    except (OperationalError, InterfaceError) as error:
+        logger.error("the counts wait for the database: %s", type(error).__name__)
 
 
 @beat_init.connect

@@ -5,20 +5,20 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import uuid_utils
 from prometheus_client import Counter
 from structlog.contextvars import get_contextvars
 
-from notifier import clock, deduplication, gate, sealing, secret_store
+from notifier import clock, deduplication, gate, lifecycle, sealing, secret_store
 from notifier.deduplication import Stored
 from notifier.lifecycle import NewTask
-from notifier.models import ApiKey, Partner
+from notifier.models import ApiKey, NotificationTask, Partner
 from notifier.models.task import HIGHEST_PRIORITY
 from notifier.partners import Directory
-from notifier.policy import destination, header_rules, idempotency
+from notifier.policy import destination, header_rules, idempotency, redaction
 from notifier.wake import publisher
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,15 @@ class Refused(Exception):
     def __init__(self, code: str, field_name: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+        self.field = field_name
+        self.message = message
+
+
+class Unusable(ValueError):
+    """A person's change of a request is not well formed, or would send a secret elsewhere. Nothing was stored."""
+
+    def __init__(self, field_name: str, message: str) -> None:
+        super().__init__(message)
         self.field = field_name
         self.message = message
 
@@ -158,6 +167,71 @@ def _accepted_before(
         # What a later one of this batch made was not there before this one.
         and made.get(stored.task_id, -1) < index
     }
+
+
+def changed(
+    task: NotificationTask, *, target_url: str, headers: Mapping[str, str]
+) -> tuple[Notification, sealing.StoredHeaders]:
+    """What the task asks for, with that address and those headers; and the sealed values that stay, as they are stored.
+
+    A header that reads ``***`` keeps its value. Raises ``Unusable``, and ``Refused`` as an accept would: the address is checked anew, and what is sealed
+    is taken over only for the host that it was meant for.
+    """
+    try:
+        target = destination.target(target_url)
+    except destination.TargetError as error:
+        raise Unusable("target_url", f"The address cannot be used: {error}.") from None
+    try:
+        header_rules.check(dict(headers))
+    except header_rules.HeaderError as error:
+        raise Unusable("headers", f"Headers: {error}.") from None
+    stored = {name.lower(): value for name, value in task.headers.items()}
+    kept = {
+        name: stored[name.lower()]
+        for name, value in headers.items()
+        if value == redaction.MASK and name.lower() in stored
+    }
+    lost = [name for name, value in headers.items() if value == redaction.MASK and name not in kept]
+    if lost:
+        raise Unusable("headers", f"{lost[0]} reads *** but the task has no such header; write its value.")
+    if kept and target.host != destination.target(task.target_url).host:
+        name = next(iter(kept))
+        raise Unusable("headers", f"{name} was given for another host; write its value anew, or leave the header out.")
+    wanted = Notification(
+        partner_id=task.partner.partner_id,
+        target=target,
+        method=task.http_method,
+        headers={name: value for name, value in headers.items() if name not in kept},
+        body=_body(task),
+        body_format=task.body_format,
+        content_type=task.content_type,
+        priority=task.priority,
+        success_condition=task.success_condition,
+        max_attempts=task.max_attempts,
+        metadata=task.metadata,
+        traceparent=task.traceparent,
+    )
+    partner = Partner.objects.get(pk=task.partner_id)
+    _check(wanted, partner, clock.now())
+    return wanted, kept
+
+
+def _body(task: NotificationTask) -> bytes | None:
+    if task.body is None:
+        return None
+    return sealing.unseal_bytes(bytes(task.body)) if task.body_sealed else bytes(task.body)
+
+
+def store_replacement(
+    original: NotificationTask, notification: Notification, kept: sealing.StoredHeaders
+) -> NotificationTask:
+    """Insert it, linked to the original. In the caller's transaction; the caller wakes the partner."""
+    built = _build(notification, original.partner, None, clock.now())
+    made = replace(
+        built, created_by_id=original.created_by_id, headers={**built.headers, **kept}, replaces=original.task_id
+    )
+    lifecycle.accept([made])
+    return NotificationTask.objects.get(task_id=made.task_id)
 
 
 def _check(notification: Notification, partner: Partner, now: datetime) -> None:

@@ -5,14 +5,15 @@ The act and its entry in the audit trail are committed together; then the partne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from notifier import audit, clock, lifecycle, partner_flow
+from notifier import audit, clock, intake, lifecycle, partner_flow
 from notifier.audit import Actor
-from notifier.models import NotificationTask, Partner, PartnerState
+from notifier.models import NotificationTask, Partner, PartnerState, Status
+from notifier.policy import redaction
 from notifier.transactions import atomically
 from notifier.wake import publisher
 
@@ -70,6 +71,39 @@ def cancel(task: NotificationTask, *, by: Actor) -> bool:
 def requeue(task: NotificationTask, *, by: Actor) -> bool:
     """Make a failed or dead task due now; False where it is neither. The caller wakes its partner, once for all that it requeues."""
     return atomically(lambda: _move(task, "task.requeue", lifecycle.requeue, by))
+
+
+def replace(task: NotificationTask, *, target_url: str, headers: Mapping[str, str], by: Actor) -> NotificationTask:
+    """A new task that asks for the same with another address or other headers; the original, if it still waits, is cancelled.
+
+    ``headers`` that read ``***`` keep the original's sealed value. Raises ``intake.Unusable``, ``intake.Refused`` as an accept would, and
+    ``NotReplaceable`` where the original is neither failed nor dead; nothing was changed then. The new task, its link, the
+    original's end and the entries of the trail are one transaction.
+    """
+    wanted, kept = intake.changed(task, target_url=target_url, headers=headers)
+
+    def act() -> NotificationTask:
+        rows = NotificationTask.objects.filter(pk=task.pk).values("status", "dead_reason", "attempt_count")
+        before = rows.select_for_update().get()
+        if before["status"] not in (Status.FAILED, Status.DEAD):
+            raise NotReplaceable(before["status"])
+        made = intake.store_replacement(task, wanted, kept)
+        if before["status"] == Status.FAILED:
+            lifecycle.cancel(task, now=clock.now())
+        after = {**rows.get(), "replaced_by": str(made.task_id)}
+        audit.record(by, "task.replace", object_kind="task", object_id=task.task_id, before=before, after=after)
+        names = sorted(name for name, value in headers.items() if value != redaction.MASK)
+        fresh = {"replaces": str(task.task_id), "target_url": made.target_url, "headers_given": names}
+        audit.record(by, "task.create", object_kind="task", object_id=made.task_id, after=fresh)
+        return made
+
+    made = atomically(act)
+    publisher.wake([task.partner.partner_id])
+    return made
+
+
+class NotReplaceable(Exception):
+    """The task is in a state from which nothing is requeued; the message is that state."""
 
 
 def _move(task: NotificationTask, action: str, transition: Callable[..., bool], by: Actor) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
+from django.db import connection
 from django.db.models import QuerySet
 
 from notifier import clock, lifecycle
@@ -36,6 +37,7 @@ class TaskFilter:
     created_after: datetime | None = None
     created_before: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    error_code: str | None = None
 
 
 def visible_tasks(key: ApiKey) -> QuerySet[NotificationTask]:
@@ -64,11 +66,12 @@ def find_task(key: ApiKey, task_id: uuid.UUID) -> NotificationTask | None:
 
 
 def list_tasks(key: ApiKey, wanted: TaskFilter) -> QuerySet[NotificationTask]:
-    """Unordered and unlimited: the paginator orders by task_id, newest first, and limits.
+    """Unordered and unlimited: the paginator orders by task_id, newest first, and limits."""
+    return narrowed(visible_tasks(key), wanted)
 
-    Times narrow task_id too, which begins with the millisecond of created_at, so that they are a range of its index.
-    """
-    tasks = visible_tasks(key)
+
+def narrowed(tasks: QuerySet[NotificationTask], wanted: TaskFilter) -> QuerySet[NotificationTask]:
+    """The tasks that match. Times narrow task_id too, which begins with the millisecond of created_at: a range of its index."""
     if wanted.partner_id is not None:
         tasks = tasks.filter(partner__in=_partner_keys([wanted.partner_id]))
     if wanted.status is not None:
@@ -80,10 +83,33 @@ def list_tasks(key: ApiKey, wanted: TaskFilter) -> QuerySet[NotificationTask]:
         tasks = tasks.filter(created_at__gt=wanted.created_after, task_id__gte=_first_id(wanted.created_after))
     if wanted.created_before is not None:
         tasks = tasks.filter(created_at__lt=wanted.created_before, task_id__lte=_last_id(wanted.created_before))
+    if wanted.error_code is not None:
+        tasks = tasks.filter(last_error_code=wanted.error_code)
     for name, value in wanted.metadata.items():
         labelled = NotificationLabel.objects.filter(digest=label_digest(name, value))
         tasks = tasks.filter(task_id__in=labelled.values("task"))
     return tasks
+
+
+# So many tasks that go to addresses of one beginning are found by their index and sorted; more are met on a walk.
+MOST_SENT_TO = 1_000
+
+
+def sent_to(tasks: QuerySet[NotificationTask], beginning: str) -> QuerySet[NotificationTask]:
+    """Those whose address begins so. A rare beginning is a range of its index; a frequent one is found by going from the newest on."""
+    table = connection.ops.quote_name(NotificationTask._meta.db_table)
+    hint = "FORCE INDEX (task_url)" if connection.vendor == "mysql" else ""
+    escaped = connection.ops.prep_for_like_query(beginning)
+    like = "LIKE %s" if connection.vendor == "mysql" else "LIKE %s ESCAPE '\\'"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT id FROM {table} {hint} WHERE target_url {like} LIMIT %s",  # noqa: S608 - no text of a caller's
+            [f"{escaped}%", MOST_SENT_TO + 1],
+        )
+        keys = [key for (key,) in cursor.fetchall()]
+    if len(keys) > MOST_SENT_TO:
+        return tasks.filter(target_url__istartswith=beginning)
+    return tasks.filter(pk__in=keys)
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -1,17 +1,25 @@
-"""The admin site: tasks with their attempts, partners and their secrets, API keys, the audit trail; one file a model."""
+"""The admin site: tasks with their attempts, partners and their secrets, API keys, the audit trail; one file a noun."""
 
 from django.contrib import admin
 
 from notifier.admin.api_keys import ApiKeyAdmin
 from notifier.admin.audit_entries import AuditEntryAdmin
+from notifier.admin.bulk_requeues import BulkRequeueAdmin
 from notifier.admin.partners import PartnerAdmin
+from notifier.admin.people import PersonAdmin, RoleAdmin
 from notifier.admin.secrets import SecretAdmin
 from notifier.admin.tasks import TaskAdmin
 
-__all__ = ["ApiKeyAdmin", "AuditEntryAdmin", "PartnerAdmin", "SecretAdmin", "TaskAdmin"]
+__all__ = [
+    "ApiKeyAdmin",
+    "AuditEntryAdmin",
+    "BulkRequeueAdmin",
+    "PartnerAdmin",
+    "PersonAdmin",
+    "RoleAdmin",
+    "SecretAdmin",
+    "TaskAdmin",
+]
 
-admin.site.site_header = "Notifier"
-admin.site.site_title = "Notifier"
-# A few models need no menu beside every page; a list of tasks needs the width.
-admin.site.enable_nav_sidebar = False
-admin.site.index_title = "Inspect and operate"
+admin.site.index_template = "notifier/dashboard.html"
+admin.site.index_title = "Dashboard"

@@ -13,9 +13,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from notifier import api_keys, clock
 from notifier.admin import history, show
+from notifier.admin.base import BaseAdmin
 from notifier.admin.fields import Lines, as_sentences
 from notifier.audit import by_user
 from notifier.models import ApiKey, Scope
@@ -29,7 +31,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs' gener
             (Scope.READ.value, "notify:read – read"),
             (Scope.OPERATE.value, "notify:operate – requeue, cancel any, pause and resume partners"),
         ],
-        widget=forms.CheckboxSelectMultiple,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
     partners = Lines(help_text="The ids of the only partners that the key may be used for, one a line. Empty: all.")
 
@@ -67,7 +69,7 @@ class RevokedFilter(admin.SimpleListFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+class ApiKeyAdmin(BaseAdmin):
     form = ApiKeyForm
     list_display = (
         "name_shown",
@@ -83,8 +85,6 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gen
     search_fields = ("name", "prefix")
     search_help_text = "A part of the name, or of the key's first characters."
     ordering = ("-created_at",)
-    list_per_page = 100
-    show_facets = admin.ShowFacets.NEVER
     actions = ("revoke",)
     fields = (
         "name",
@@ -98,9 +98,6 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gen
         "revoked",
     )
     readonly_fields = ("prefix", "created", "last_used", "revoked")
-
-    class Media:
-        css = {"all": ("notifier/admin.css",)}
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Revoked keys stay: tasks name who made them."""

@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from notifier.admin import show
+from notifier.admin.base import ReadOnlyAdmin
 from notifier.admin.change_list import NewestFirst
 from notifier.models import AuditEntry
 
@@ -34,28 +35,14 @@ class ObjectKindFilter(admin.SimpleListFilter):
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+class AuditEntryAdmin(ReadOnlyAdmin):
     list_display = ("when", "who", "action", "what", "whence")
     list_filter = (ObjectKindFilter,)
     ordering = ("-pk",)
-    list_per_page = 100
-    show_facets = admin.ShowFacets.NEVER
     search_fields = ("object_id",)  # shows the box; what it finds is said in get_search_results
     search_help_text = "The whole id of a partner or a task, or a key's first characters."
     actions = None
     fields = readonly_fields = ("when", "who", "whence", "request_id", "action", "what", "was", "became")
-
-    class Media:
-        css = {"all": ("notifier/admin.css",)}
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return TrailList

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
+
+__all__ = ["ChangeList", "NewestFirst"]
+
+if TYPE_CHECKING:  # the theme has no types; its class is Django's
+    from django.contrib.admin.views.main import ChangeList
+else:
+    from unfold.views import ChangeList
 
 # Deeper pages are an ever longer walk; who needs older rows narrows the list.
 MAX_PAGE = 100
@@ -43,5 +49,6 @@ class NewestFirst(ChangeList):
         self.result_count = min(len(keys), self.list_per_page)
         self.multi_page = known > self.list_per_page
         self.show_full_result_count = self.can_show_all = False
-        self.full_result_count = None
+        # Told apart from the other, the theme would show it as a total.
+        self.full_result_count = self.result_count
         self.show_admin_actions = True

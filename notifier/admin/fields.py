@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from notifier import sealing
 from notifier.policy import redaction
@@ -18,7 +19,7 @@ class _Text(forms.CharField):
 
     def __init__(self, *, rows: int = 3, **kwargs: Any) -> None:
         super().__init__(
-            required=False, widget=forms.Textarea(attrs={"rows": rows, "cols": 80, "spellcheck": "false"}), **kwargs
+            required=False, widget=UnfoldAdminTextareaWidget(attrs={"rows": rows, "spellcheck": "false"}), **kwargs
         )
 
     def has_changed(self, initial: Any, data: Any) -> bool:

@@ -14,9 +14,11 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import path, reverse
+from django.utils.html import format_html
 
 from notifier import clock, operating
-from notifier.admin import history
+from notifier.admin import history, partner_trial
+from notifier.admin.base import BaseAdmin
 from notifier.audit import by_user
 from notifier.models import Partner, PartnerState
 from notifier.operating import Operation
@@ -109,7 +111,7 @@ def _on_list(act: Act) -> Any:
     return action
 
 
-class PartnerOperations(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+class PartnerOperations(BaseAdmin):
     actions = tuple(_on_list(act) for act in ACTS)
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
@@ -124,8 +126,37 @@ class PartnerOperations(admin.ModelAdmin):  # type: ignore[type-arg]  # the stub
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.operate_view)
-        own = path("<path:object_id>/operate/<str:name>/", view, name="notifier_partner_operate")
-        return [own, *super().get_urls()]
+        wrap = self.admin_site.admin_view
+        return [
+            path("<path:object_id>/operate/<str:name>/", view, name="notifier_partner_operate"),
+            path("<path:object_id>/test/", wrap(self.trial_view), name="notifier_partner_test"),
+            path("<path:object_id>/preview/", wrap(self.preview_view), name="notifier_partner_preview"),
+            *super().get_urls(),
+        ]
+
+    def trial_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The dry run of the connection."""
+        if not self.has_operate_permission(request):
+            raise PermissionDenied
+        return partner_trial.view(self, request, self._partner(request, object_id))
+
+    def preview_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """When the policy in the form would try again, or what of the form cannot be used. Saves nothing."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        partner = self._partner(request, object_id)
+        if not self.has_change_permission(request, partner):
+            raise PermissionDenied
+        form = self.get_form(request, partner, change=True)(request.POST, instance=partner)
+        if form.is_valid():
+            return HttpResponse(partner_trial.attempt_times(form.instance))
+        return HttpResponse(format_html("It cannot be used as it stands. {}", form.errors.as_ul()))
+
+    def _partner(self, request: HttpRequest, object_id: str) -> Partner:
+        partner: Partner | None = self.get_object(request, unquote(object_id))
+        if partner is None:
+            raise Http404
+        return partner
 
     def operate_view(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
         """What a button on the partner's page does."""
@@ -156,8 +187,15 @@ class PartnerOperations(admin.ModelAdmin):  # type: ignore[type-arg]  # the stub
         if partner is not None and self.has_operate_permission(request):
             now = clock.now()
             context["operations"] = [
-                (reverse("admin:notifier_partner_operate", args=(partner.pk, act.name)), act)
+                {
+                    "address": reverse("admin:notifier_partner_operate", args=(partner.pk, act.name)),
+                    "label": act.label,
+                    "consequence": f"{act.consequence[0].upper()}{act.consequence[1:]}.",
+                }
                 for act in ACTS
                 if act.possible(partner.state, now)
             ]
+            context["trial_address"] = reverse("admin:notifier_partner_test", args=(partner.pk,))
+        if partner is not None and self.has_change_permission(request, partner):
+            context["preview_address"] = reverse("admin:notifier_partner_preview", args=(partner.pk,))
         return super().render_change_form(request, context, *args, **kwargs)

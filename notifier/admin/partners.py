@@ -3,98 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 from urllib.parse import urlencode
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db.models import ProtectedError, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminTextareaWidget
 
-from notifier import audit, clock, partners, sealing
-from notifier.admin import show
-from notifier.admin.fields import HeaderLines, Json, Lines, Numbers, as_sentences
+from notifier import audit, clock, overview, sealing
+from notifier.admin import partner_trial, show
+from notifier.admin.change_list import ChangeList
 from notifier.admin.partner_actions import PartnerOperations
+from notifier.admin.partner_form import PartnerForm
+from notifier.backlog import LIST_BOUND, Backlog, backlogs
 from notifier.models import NotificationTask, Partner, PartnerState
+from notifier.overview import Health
 
 # What holds the partner back or not: shown, and changed by buttons, not by the form.
 STATE = ("paused", "hold", "circuit")
 CLOSED = PartnerState.CircuitState.CLOSED
-
-
-class PartnerForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
-    allow_hosts = Lines(
-        help_text="One a line: host, *.suffix or *, with an optional https:// or http:// before it, :port or :*, and /path. "
-        "Without a port: 80 and 443. Empty: nothing may be sent."
-    )
-    allow_private_cidrs = Lines(
-        help_text="Address ranges that are not public but may be connected to, one a line, like 10.1.0.0/16."
-    )
-    headers = HeaderLines(
-        rows=5,
-        help_text="Sent with every notification, one a line, as Name: value. A sensitive value is shown as ***; leave that to keep it.",
-    )
-    auth = Json(
-        rows=4,
-        help_text='{"type": "basic", "username": "…", "password": "name of a secret"}, or "oauth2_client_credentials" with token_url, '
-        "client_id, client_secret (name of a secret) and, where asked for, scope, audience, client_auth. Empty: none.",
-    )
-    signing_secrets = Lines(
-        help_text="Names of the secrets that sign (Standard Webhooks), one a line. Empty: not signed."
-    )
-    client_certificate = Json(
-        rows=2,
-        help_text='Mutual TLS: {"certificate": "name of a secret", "key": "name of a secret"}, both PEM. Empty: none.',
-    )
-    permanent_statuses = Numbers(
-        whole=True,
-        empty=[],
-        help_text="Answers after which the same request is never tried again, with commas between them.",
-    )
-    retry_schedule = Numbers(
-        whole=False,
-        empty=None,
-        help_text="Seconds to wait after the first failure, the second, …, with commas between them; instead of the backoff. "
-        "The last one repeats. Empty: the backoff.",
-    )
-
-    class Meta:
-        help_texts = {
-            "enabled": "Off: its notifications are refused, and those accepted before wait.",
-            "max_age_hours": "After this a notification that has not succeeded is dead, unless its producer says otherwise.",
-            "success_condition": "CEL over status, headers, json and text.",
-            "seal_bodies": "Encrypt the bodies of its notifications in the table, and keep nothing of its answers.",
-            "rate_per_second": "The most requests in a second, of all workers together.",
-            "burst": "How many may go at once after a silence; needs a rate. Empty: what one second allows, at least 1.",
-            "max_concurrency": "The most requests in flight at once, of all workers together.",
-            "circuit_failure_ratio": "From this share of failed attempts on the circuit opens, from 0.01 to 1. Empty: never by itself.",
-            "circuit_min_attempts": "It does not open on fewer attempts than this.",
-            "circuit_window_seconds": "How long an attempt counts: after this time it has about a third of its weight.",
-            "circuit_pause_seconds": "How long it stays open before the first probe; twice as long after each probe that fails.",
-            "circuit_max_pause_seconds": "The longest pause between probes.",
-        }
-
-    def clean_headers(self) -> dict[str, str]:
-        return HeaderLines.unmasked(self.cleaned_data["headers"], self.instance.headers)
-
-    def _post_clean(self) -> None:
-        """Django's own checks, then the rules of ``notifier.partners``; each sentence stands at its field."""
-        super()._post_clean()  # type: ignore[misc]  # the stubs leave out what Django documents in its source only
-        try:
-            partners.validate(self.instance)
-        except ValidationError as error:
-            # The table's constraints, which these sentences are stricter than, name no field to stand at.
-            self.errors.pop(NON_FIELD_ERRORS, None)
-            for field, sentences in error.message_dict.items():
-                if field not in self.fields:
-                    self.add_error(None, as_sentences(f"{field}: {sentence}" for sentence in sentences))
-                elif field not in self.errors:
-                    self.add_error(field, as_sentences(sentences))
 
 
 class StandingFilter(admin.SimpleListFilter):
@@ -122,19 +55,41 @@ class StandingFilter(admin.SimpleListFilter):
                 return queryset
 
 
+class PartnerList(ChangeList):
+    """Each partner on the page with its backlog and the health of its last hour, for all of them in a few statements."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        partners = list(self.result_list)
+        keys, now = [partner.pk for partner in partners], clock.read()
+        waiting, health = backlogs(keys, now=now, bound=LIST_BOUND), overview.health(keys, now=now)
+        for partner in partners:
+            partner.__dict__["glance"] = waiting[partner.pk], health.get(partner.pk, Health(None, None)), now
+        self.result_list = partners
+
+
 @admin.register(Partner)
 class PartnerAdmin(PartnerOperations):
     form = PartnerForm
-    list_display = ("identity", "name_shown", "standing", "hosts", "timeout", "retries", "tasks")
+    list_display = (
+        "identity",
+        "standing",
+        "backlog_shown",
+        "oldest",
+        "success",
+        "latency",
+        "retries",
+        "hosts",
+        "tasks",
+    )
     list_filter = (StandingFilter,)
     list_select_related = ("state",)
+    change_form_template = "admin/notifier/partner/change_form.html"
     search_fields = ("partner_id", "name")
-    show_facets = admin.ShowFacets.NEVER
     search_help_text = "A part of the partner's id or name."
-    list_per_page = 100
 
-    class Media:
-        css = {"all": ("notifier/admin.css",)}
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return PartnerList
 
     def get_fieldsets(self, request: HttpRequest, obj: Partner | None = None) -> Any:
         """Who may only look gets the headers masked too: Django would show the column as it is stored."""
@@ -151,7 +106,7 @@ class PartnerAdmin(PartnerOperations):
             ),
             "Authentication and secrets": ("auth", "signing_secrets", "client_certificate", "seal_bodies"),
             "Time-outs": ("connect_timeout_seconds", "timeout_seconds"),
-            "Retry": retry,
+            "Retry": retry if obj is None else (*retry, "attempt_times"),
             "What counts as success": ("success_condition", "permanent_statuses"),
             "Limits, none where empty": ("rate_per_second", "burst", "max_concurrency"),
             "Circuit": (
@@ -163,14 +118,12 @@ class PartnerAdmin(PartnerOperations):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Partner | None = None) -> tuple[str, ...]:
         """The id is for ever: producers and API keys name it."""
-        shown = ("tasks", "headers_shown", *STATE)
+        shown = ("tasks", "headers_shown", "attempt_times", *STATE)
         return shown if obj is None else ("partner_id", *shown)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "name":
-            kwargs["widget"] = forms.TextInput(attrs={"size": 80})
         if db_field.name == "success_condition":
-            kwargs["widget"] = forms.Textarea(attrs={"rows": 3, "cols": 80, "spellcheck": "false"})
+            kwargs["widget"] = UnfoldAdminTextareaWidget(attrs={"rows": 3, "spellcheck": "false"})
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Partner, form: Any, change: bool) -> None:
@@ -207,7 +160,9 @@ class PartnerAdmin(PartnerOperations):
 
     @admin.display(description="partner", ordering="partner_id")
     def identity(self, partner: Partner) -> str | SafeString:
-        return show.text(partner.partner_id)
+        return format_html(
+            '{}<div class="ntf-note">{}</div>', show.text(partner.partner_id), show.line(partner.name, length=40)
+        )
 
     @admin.display(description="state")
     def standing(self, partner: Partner) -> SafeString:
@@ -244,17 +199,37 @@ class PartnerAdmin(PartnerOperations):
             facts.append(f"next probe at {show.moment(circuit.probe_at)}")
         return show.standing(circuit.state.value, "; ".join(facts))
 
-    @admin.display(description="name", ordering="name")
-    def name_shown(self, partner: Partner) -> str | SafeString:
-        return show.line(partner.name, length=40)
+    @admin.display(description="backlog")
+    def backlog_shown(self, partner: Partner) -> str | SafeString:
+        waiting, _, _ = _glance(partner)
+        counts = (("waiting", waiting.waiting), ("due", waiting.due), ("dead", waiting.dead))
+        shown = [f"{name} {count:,}{'+' if name in waiting.lower_bounds else ''}" for name, count in counts if count]
+        return show.lines([*shown, *([f"running {waiting.running:,}"] if waiting.running else [])])
+
+    @admin.display(description="oldest due")
+    def oldest(self, partner: Partner) -> str:
+        """For how long the one that has been due longest has waited."""
+        waiting, _, now = _glance(partner)
+        return show.NONE if waiting.oldest_due_at is None else show.age(now - waiting.oldest_due_at)
+
+    @admin.display(description="succeeded, 1 h")
+    def success(self, partner: Partner) -> str:
+        share = _glance(partner)[1].success_ratio
+        return show.NONE if share is None else f"{share:.1%}"
+
+    @admin.display(description="p95, 1 h")
+    def latency(self, partner: Partner) -> str:
+        p95 = _glance(partner)[1].p95
+        return show.NONE if p95 is None else f"{p95:,.0f} ms"
+
+    @admin.display(description="attempts come")
+    def attempt_times(self, partner: Partner) -> SafeString:
+        """As the policy is stored; the button below asks for what is in the form."""
+        return partner_trial.attempt_times(partner)
 
     @admin.display(description="hosts")
     def hosts(self, partner: Partner) -> str | SafeString:
         return show.lines(partner.allow_hosts)
-
-    @admin.display(description="time-out", ordering="timeout_seconds")
-    def timeout(self, partner: Partner) -> str:
-        return f"{partner.timeout_seconds:g} s"
 
     @admin.display(description="attempts")
     def retries(self, partner: Partner) -> str:
@@ -269,6 +244,11 @@ class PartnerAdmin(PartnerOperations):
     def tasks(self, partner: Partner) -> SafeString:
         address = reverse("admin:notifier_notificationtask_changelist")
         return format_html('<a href="{}?{}">its tasks</a>', address, urlencode({"partner": partner.partner_id}))
+
+
+def _glance(partner: Partner) -> tuple[Backlog, Health, datetime]:
+    """What ``PartnerList`` read for it, and when."""
+    return cast(tuple[Backlog, Health, datetime], partner.__dict__["glance"])
 
 
 def _is_held(state: PartnerState) -> bool:

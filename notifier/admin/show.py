@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import simplejson
 from django.utils.html import format_html, format_html_join
@@ -27,6 +27,15 @@ def moment(at: datetime | None, *, precise: bool = False) -> str:
     return at.isoformat(sep=" ", timespec="milliseconds" if precise else "seconds").removesuffix("+00:00")
 
 
+def age(length: timedelta) -> str:
+    """Its largest unit: ``3 h``."""
+    seconds = max(int(length.total_seconds()), 0)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
 def line(text: str | None, *, length: int = LINE_LENGTH) -> str | SafeString:
     """The text's beginning on one line; all of it when it is pointed at."""
     if not text:
@@ -39,6 +48,12 @@ def line(text: str | None, *, length: int = LINE_LENGTH) -> str | SafeString:
 def block(text: str) -> SafeString:
     """The text as it is, in lines that wrap; a long one scrolls."""
     return format_html('<pre class="ntf-block">{}</pre>', text)
+
+
+def copied(text: str) -> SafeString:
+    """The text as it is, with a button that copies it."""
+    button = '<button type="button" class="ntf-button" data-ntf-copy>Copy</button>'
+    return format_html('<div class="ntf-copied">{}{}</div>', SafeString(button), block(text))
 
 
 def text(value: str | None) -> str | SafeString:

@@ -3,67 +3,73 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from notifier import operating, sealing, selectors
-from notifier.admin import history, show
-from notifier.admin.attempts import AttemptInline
+from notifier import clock, sealing, selectors
+from notifier.admin import attempts, curl, replacement, show
+from notifier.admin.base import once
 from notifier.admin.change_list import NewestFirst
-from notifier.audit import by_user
+from notifier.admin.task_actions import TaskOperations
+from notifier.admin.task_filters import TYPED, PartnerFilter
 from notifier.models import ApiKey, NotificationTask, Partner
-from notifier.wake import publisher
+from notifier.time_limit import TooSlow, limited
 
-PAGE_SIZE = 100
-FILTER_PARTNERS = 25
 # Tasks of as many partners as have used the same idempotency key.
 MAX_FOUND = 1000
-
-
-class PartnerFilter(admin.SimpleListFilter):
-    """The first partners by name; a partner's own page leads to the tasks of any other."""
-
-    title = "partner"
-    parameter_name = "partner"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        names = list(Partner.objects.values_list("partner_id", flat=True)[: FILTER_PARTNERS + 1])
-        if len(names) > FILTER_PARTNERS:
-            names.pop()
-            self.title = f"partner (the first {FILTER_PARTNERS}; for others, go by their page)"
-        chosen = self.value()
-        return [(name, name) for name in ([chosen, *names] if chosen and chosen not in names else names)]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[NotificationTask]) -> QuerySet[NotificationTask]:
-        return queryset.filter(partner__partner_id=self.value()) if self.value() else queryset
+PATIENCE_SECONDS = 2.0
+ADDRESS = ("http://", "https://")
 
 
 class TaskList(NewestFirst):
     large = ("body", "headers", "metadata", "success_condition", "traceparent", "fingerprint")
     related = ("partner",)
 
+    def get_results(self, request: HttpRequest) -> None:
+        self.bulk_address = self._bulk_address(request)
+        self._get_bounded(request)
+
+    def _bulk_address(self, request: HttpRequest) -> str | None:
+        """Where what is listed can be requeued in bulk, by those who may."""
+        if not request.user.has_perm("notifier.change_notificationtask"):
+            return None
+        return f"{reverse('admin:notifier_bulkrequeue_start')}?{urlencode(request.GET)}"
+
+    def _get_bounded(self, request: HttpRequest) -> None:
+        """One filter is one range of an index; of several the database walks one and tries the others, for so long."""
+        asked = len(self.filter_params) + bool(self.query)
+        if asked < 2:
+            return super().get_results(request)
+        try:
+            with limited(PATIENCE_SECONDS):
+                return super().get_results(request)
+        except TooSlow:
+            sentence = (
+                f"These filters together took longer than {PATIENCE_SECONDS:g} s. Narrow them by a time or a partner."
+            )
+            messages.error(request, sentence)
+            self.queryset = self.root_queryset.none()
+            return super().get_results(request)
+
 
 @admin.register(NotificationTask)
-class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+class TaskAdmin(TaskOperations):
     # Methods without an ordering: to sort by a column would be to sort the table.
     list_display = ("task", "state", "request_shown", "attempts_next", "last_error_shown")
-    list_filter = ("status", "dead_reason", PartnerFilter)
-    list_per_page = PAGE_SIZE
-    show_facets = admin.ShowFacets.NEVER
+    list_filter = ("status", "dead_reason", PartnerFilter, *TYPED)
+    list_filter_submit = True
+    change_form_template = "admin/notifier/notificationtask/change_form.html"
     ordering = ("-task_id",)
     search_fields = ("task_id",)  # shows the box; what it finds is said in get_search_results
-    search_help_text = "A whole task id, or a whole idempotency key."
-    actions = ("requeue", "cancel")
-    inlines = (AttemptInline,)
+    search_help_text = "A whole task id, a whole idempotency key, or the beginning of an address (https://…)."
     fieldsets = (
         (
             None,
@@ -71,6 +77,7 @@ class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gener
                 "fields": (
                     "task_id",
                     "state",
+                    "related_tasks",
                     "explained",
                     "partner_link",
                     "attempts_shown",
@@ -80,32 +87,15 @@ class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gener
                 )
             },
         ),
+        ("Attempts", {"fields": ("attempts_timeline",)}),
         (
             "Request",
             {"fields": ("request_line", "headers_shown", "content_type", "body_shown", "condition", "traceparent")},
         ),
         ("Asked for", {"fields": ("priority", "key", "expires", "metadata_shown", "producer")}),
         ("Times (UTC)", {"fields": ("created", "updated", "finished")}),
+        ("As a command", {"fields": ("as_curl",)}),
     )
-
-    class Media:
-        css = {"all": ("notifier/admin.css",)}
-
-    # --- Who may do what ---
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never by form: a status changes in ``notifier.lifecycle`` alone."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Who has Django's change permission may requeue and cancel."""
-        return request.user.has_perm("notifier.change_notificationtask")
 
     # --- The list ---
 
@@ -114,15 +104,18 @@ class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gener
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """The filters and nothing else: any other lookup in the address would read the whole table."""
-        return lookup in ("status__exact", "dead_reason__exact", PartnerFilter.parameter_name)
+        typed = {each.parameter_name for each in (PartnerFilter, *TYPED)}
+        return lookup in ("status__exact", "dead_reason__exact") or lookup in typed
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[NotificationTask], search_term: str
     ) -> tuple[QuerySet[NotificationTask], bool]:
-        """Whole task ids and whole idempotency keys, each by its index."""
+        """Whole task ids, whole idempotency keys and beginnings of addresses, each by its index."""
         term = search_term.strip()
         if not term:
             return queryset, False
+        if term.lower().startswith(ADDRESS):
+            return selectors.sent_to(queryset, term), False
         return queryset.filter(pk__in=self._keys(term)), False
 
     @staticmethod
@@ -137,58 +130,11 @@ class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gener
             return keys
         return [*NotificationTask.objects.filter(task_id=task_id).values_list("pk", flat=True), *keys]
 
-    # --- Actions ---
-
-    def response_action(
-        self, request: HttpRequest, queryset: QuerySet[NotificationTask], *args: Any, **kwargs: Any
-    ) -> HttpResponse | None:
-        """Only rows that were on the page and ticked: "all that match" may be millions."""
-        chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
-        if request.POST.get("select_across", "0") == "0" and all(key.isascii() and key.isdigit() for key in chosen):
-            return super().response_action(request, queryset, *args, **kwargs)
-        self.message_user(
-            request, "Only tasks that are ticked on the page can be acted on. None was changed.", messages.ERROR
-        )
-        return HttpResponseRedirect(request.get_full_path())
-
-    @admin.action(description="Requeue: due now, with a fresh budget of attempts", permissions=["operate"])
-    def requeue(self, request: HttpRequest, queryset: QuerySet[NotificationTask]) -> None:
-        moved = self._each(request, queryset, "requeued", "failed or dead", operating.requeue)
-        if moved:
-            publisher.wake({task.partner.partner_id for task in moved})
-
-    @admin.action(description="Cancel: no further attempt", permissions=["operate"])
-    def cancel(self, request: HttpRequest, queryset: QuerySet[NotificationTask]) -> None:
-        self._each(request, queryset, "cancelled", "pending, failed or running", operating.cancel)
-
-    def _each(
-        self,
-        request: HttpRequest,
-        queryset: QuerySet[NotificationTask],
-        done: str,
-        legal: str,
-        act: Callable[..., bool],
-    ) -> list[NotificationTask]:
-        """Try the act on each task, log who did it, and say how many moved and how many did not."""
-        by = by_user(request)
-        tasks = queryset.order_by("pk").prefetch_related("partner")
-        moved = [task for task in tasks if act(task, by=by)]
-        # Counted against what was ticked: a task may have left the filter, or the state, since the page was shown.
-        kept = len(set(request.POST.getlist(ACTION_CHECKBOX_NAME))) - len(moved)
-        history.log(request, moved, f"{done.capitalize()}.")
-        if moved:
-            self.message_user(request, f"{_tasks(len(moved))} {done}.", messages.SUCCESS)
-        if kept:
-            self.message_user(
-                request, f"{_tasks(kept)} not {done}: only those that are {legal} can be.", messages.WARNING
-            )
-        return moved
-
     # --- Columns and fields ---
 
     @admin.display(description="task, created (UTC)")
     def task(self, task: NotificationTask) -> SafeString:
-        created = show.moment(task.created_at)
+        created = f"{show.moment(task.created_at)}, {show.age(clock.now() - task.created_at)} ago"
         return format_html('<span class="ntf-id">{}</span><div class="ntf-note">{}</div>', task.task_id, created)
 
     @admin.display(description="status")
@@ -196,6 +142,7 @@ class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gener
         return show.badge(task.status, task.dead_reason)
 
     @admin.display(description="why (UTC)")
+    @once
     def explained(self, task: NotificationTask) -> SafeString:
         """What GET /v1/notify/{task_id}/explain answers."""
         return show.explanation(selectors.explain(task))
@@ -260,6 +207,21 @@ class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gener
         text = task.success_condition or task.partner.success_condition
         return format_html("{} ({})", show.text(text), "its own" if own else "the partner's")
 
+    @admin.display(description="timeline")
+    @once
+    def attempts_timeline(self, task: NotificationTask) -> SafeString:
+        return attempts.timeline(attempts.latest(task.pk))
+
+    @admin.display(description="curl, without secrets")
+    def as_curl(self, task: NotificationTask) -> SafeString:
+        return show.copied(curl.command(task))
+
+    @admin.display(description="replaces, replaced by")
+    @once
+    def related_tasks(self, task: NotificationTask) -> SafeString | str:
+        """Another request in its place, or the one in whose place this is."""
+        return replacement.links(task)
+
     @admin.display(description="idempotency key")
     def key(self, task: NotificationTask) -> str | SafeString:
         return show.text(task.idempotency_key)
@@ -273,6 +235,7 @@ class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gener
         return show.pairs(task.metadata)
 
     @admin.display(description="accepted from")
+    @once
     def producer(self, task: NotificationTask) -> str | SafeString:
         key = None if task.created_by_id is None else ApiKey.objects.filter(pk=task.created_by_id).first()
         return show.text(None if key is None else str(key))
@@ -288,7 +251,3 @@ class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' gener
     @admin.display(description="finished")
     def finished(self, task: NotificationTask) -> str:
         return show.moment(task.finished_at, precise=True)
-
-
-def _tasks(count: int) -> str:
-    return "1 task was" if count == 1 else f"{count} tasks were"

@@ -79,6 +79,14 @@ class Integer(StrictField):
         return data
 
 
+@extend_schema_field({"type": "boolean"})
+class Boolean(StrictField):
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid_type", wanted="true or false")
+        return data
+
+
 @extend_schema_field({"type": "string", "format": "date-time"})
 class Time(StrictField):
     def to_internal_value(self, data: Any) -> datetime:

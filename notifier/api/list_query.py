@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import QueryDict
@@ -56,12 +57,19 @@ def _refuse_repeated(query: QueryDict) -> None:
 def task_filter(query: QueryDict) -> TaskFilter:
     """The filter, or ``ValidationError`` naming each parameter that cannot be used."""
     _refuse_repeated(query)
-    metadata = {name.removeprefix(METADATA): str(query[name]) for name in query if name.startswith(METADATA)}
+    return read_filter({name: str(query[name]) for name in query if name not in PAGING})
+
+
+def read_filter(given: Mapping[str, Any]) -> TaskFilter:
+    """The filter that these names and values are, or ``ValidationError`` naming each that cannot be used."""
+    metadata = {name.removeprefix(METADATA): value for name, value in given.items() if name.startswith(METADATA)}
     # No task has more labels, and each costs the query a join.
     if "" in metadata or len(metadata) > MAX_METADATA_ENTRIES:
         message = f"must be at most {MAX_METADATA_ENTRIES} labels, each with a name"
         raise serializers.ValidationError({"metadata": [message]})
-    rest = {name: query[name] for name in query if name not in PAGING and not name.startswith(METADATA)}
-    serializer = ListQuery(data=rest)
+    for name, value in metadata.items():
+        if not isinstance(value, str):
+            raise serializers.ValidationError({f"{METADATA}{name}": ["must be a string"]})
+    serializer = ListQuery(data={name: value for name, value in given.items() if not name.startswith(METADATA)})
     serializer.is_valid(raise_exception=True)
     return TaskFilter(**serializer.validated_data, metadata=metadata)

@@ -1,10 +1,11 @@
 from django.urls import path
 
-from notifier.api import batch, partner_views, views
+from notifier.api import batch, bulk_views, partner_views, views
 
 urlpatterns = [
     path("notify", views.NotifyView.as_view()),
     path("notify/batch", batch.BatchView.as_view()),
+    path("notify/requeue", bulk_views.BulkRequeueView.as_view()),
     path("notify/<str:task_id>", views.TaskView.as_view()),
     path("notify/<str:task_id>/attempts", views.AttemptsView.as_view()),
     path("notify/<str:task_id>/explain", views.ExplainView.as_view()),

@@ -10,7 +10,7 @@ from notifier.lifecycle.claim import Claim, claim, give_back, in_flight
 from notifier.lifecycle.end import cancel, expire
 from notifier.lifecycle.prune import Pruned, prune
 from notifier.lifecycle.record import Result, record, release_expired
-from notifier.lifecycle.requeue import requeue
+from notifier.lifecycle.requeue import requeue, requeue_many
 
 __all__ = [
     "Claim",
@@ -29,4 +29,5 @@ __all__ = [
     "record",
     "release_expired",
     "requeue",
+    "requeue_many",
 ]

@@ -47,6 +47,7 @@ class NewTask:
     expires_at: datetime | None
     max_attempts: int
     created_at: datetime
+    replaces: uuid.UUID | None = None
 
 
 def accept(tasks: Sequence[NewTask]) -> None:
@@ -93,7 +94,7 @@ def _size(task: NewTask) -> int:
 _GIVEN = (
     "task_id", "partner_id", "created_by_id", "target_url", "http_method", "headers", "body", "body_sealed",
     "body_format",     "content_type", "metadata", "success_condition", "traceparent", "request_id", "idempotency_key", "fingerprint", "rank",
-    "next_attempt_at", "deliver_at", "expires_at", "max_attempts", "created_at", "updated_at",
+    "next_attempt_at", "deliver_at", "expires_at", "max_attempts", "created_at", "updated_at", "replaces",
 )  # fmt: skip
 
 
@@ -106,6 +107,7 @@ def _values(task: NewTask) -> tuple[Any, ...]:
         task.success_condition, task.traceparent, task.request_id, task.idempotency_key, task.fingerprint, task.rank,
         created_at if task.next_attempt_at is task.created_at else _time(task.next_attempt_at),
         _time(task.deliver_at), _time(task.expires_at), task.max_attempts, created_at, created_at,
+        None if task.replaces is None else _uuid(task.replaces),
     )  # fmt: skip
 
 

@@ -74,6 +74,9 @@ class NotificationTask(models.Model):
         ApiKey, on_delete=models.DO_NOTHING, null=True, db_constraint=False, db_index=False, related_name="+"
     )
 
+    # The task that this one replaces: the same request, with another address or other headers.
+    replaces = models.UUIDField(null=True, default=None, editable=False)
+
     target_url = models.CharField(max_length=2048)
     http_method = models.CharField(max_length=8)
     # name → value, or name → {"sealed": token} for a sensitive one
@@ -183,6 +186,8 @@ class NotificationTask(models.Model):
             models.Index(name="task_list_dead", fields=("dead_reason", "task_id")),
             # a partner's of one status, however much it has of others; how many of its are dead
             models.Index(name="task_partner_status", fields=("partner", "status", "task_id")),
+            # what failed last in one way; which tasks go to an address is answered by task_url (migration 0009)
+            models.Index(name="task_list_error", fields=("last_error_code", "task_id")),
         )
 
     def __str__(self) -> str:

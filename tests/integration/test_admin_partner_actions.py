@@ -277,7 +277,7 @@ def test_the_page_of_a_healthy_partner(admin: Client) -> None:
 
     fields = [
         re.sub(r"<[^>]+>|\s+", " ", field).strip()
-        for field in re.findall(r'(?s)<div class="readonly">(.*?)</div>', page)
+        for field in re.findall(r'(?s)<div class="readonly[^"]*">(.*?)</div>', page)
     ]
     assert [field for field in fields if field in ("no", "none", "closed")] == ["no", "none", "closed"]
 

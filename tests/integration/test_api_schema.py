@@ -64,6 +64,7 @@ def test_the_operations_and_their_answers() -> None:
         "explain_notification": read,
         "cancel_notification": action,
         "requeue_notification": action,
+        "requeue_notifications": ["200", "400", "401", "403", "503"],
         "list_partners": ["200", "400", "401", "403", "503"],
         "read_partner": read,
         # Pausing what is paused is as good.
