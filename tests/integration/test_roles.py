@@ -25,6 +25,7 @@ ADMIN = "/admin/notifier"
 def _groups() -> None:
     """As the migration makes them; a transactional test that ran before has emptied every table."""
     import_module("notifier.migrations.0004_access").make_roles(apps, None)
+    import_module("notifier.migrations.0008_secret_roles").add(apps, None)
     import_module("notifier.migrations.0009_operations").let_roles_see(apps, None)
 
 
@@ -55,6 +56,7 @@ def test_the_migration_made_the_groups_with_these_permissions() -> None:
     assert set(shown[OPERATOR]) - set(shown[VIEWER]) == {"change_notificationtask", "operate_partner"}
     assert set(shown[ADMINISTRATOR]) - set(shown[OPERATOR]) == {
         "add_partner", "change_partner", "delete_partner", "add_apikey", "change_apikey", "view_auditentry",
+        "view_partnersecret", "add_partnersecret", "delete_partnersecret",
     }  # fmt: skip
 
 
