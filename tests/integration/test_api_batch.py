@@ -77,7 +77,7 @@ def test_every_notification_is_stored_as_a_single_post_stores_it(woken: list[lis
         in_batch = NotificationTask.objects.values().get(task_id=entry["task_id"])
         own = {
             "id", "task_id", "idempotency_key", "traceparent", "created_at", "updated_at", "next_attempt_at",
-            "expires_at", "headers",
+            "expires_at", "headers", "request_id",
         }  # fmt: skip
         assert {name: value for name, value in in_batch.items() if name not in own} == {
             name: value for name, value in by_single.items() if name not in own
