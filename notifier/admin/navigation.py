@@ -13,6 +13,7 @@ PAGES = (
     ("Notification tasks", "outgoing_mail", "notifier_notificationtask_changelist", "notifier.view_notificationtask"),
     ("Bulk requeues", "replay", "notifier_bulkrequeue_changelist", "notifier.view_bulkrequeue"),
     ("Partners", "handshake", "notifier_partner_changelist", "notifier.view_partner"),
+    ("Secrets", "lock", "notifier_partnersecret_changelist", "notifier.view_partnersecret"),
     ("API keys", "key", "notifier_apikey_changelist", "notifier.view_apikey"),
     ("Audit trail", "history", "notifier_auditentry_changelist", "notifier.view_auditentry"),
 )

@@ -13,9 +13,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget
 
 from notifier import audit, clock
 from notifier.admin import show
+from notifier.admin.base import BaseAdmin
 from notifier.admin.fields import as_sentences
 from notifier.models import PartnerSecret
 from notifier.secret_store import database
@@ -23,7 +25,7 @@ from notifier.secret_store import database
 MAX_OVERLAP_HOURS = database.MAX_OVERLAP // timedelta(hours=1)
 
 
-class WriteOnly(forms.Textarea):
+class WriteOnly(UnfoldAdminTextareaWidget):  # type: ignore[misc]  # unfold has no types
     """Never shows what was given to it, not even beside an error."""
 
     def format_value(self, value: Any) -> str | None:
@@ -40,6 +42,7 @@ class SecretForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs' gener
         initial=0,
         min_value=0,
         max_value=MAX_OVERLAP_HOURS,
+        widget=UnfoldAdminDecimalFieldWidget,
         help_text="For how long earlier versions of a signing secret still sign beside this one.",
     )
 
@@ -67,21 +70,16 @@ class SecretForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs' gener
 
 
 @admin.register(PartnerSecret)
-class SecretAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' generics do not exist at run time
+class SecretAdmin(BaseAdmin):
     form = SecretForm
     list_display = ("name", "partner", "version", "created", "retires")
     list_select_related = ("partner",)
     ordering = ("partner__partner_id", "name", "-version")
     search_fields = ("name", "partner__partner_id")
     search_help_text = "A part of the secret's name, or of its partner's id."
-    show_facets = admin.ShowFacets.NEVER
-    list_per_page = 100
     autocomplete_fields = ("partner",)
     fields = ("partner", "name", "version", "created", "retires")
     readonly_fields = ("partner", "name", "version", "created", "retires")
-
-    class Media:
-        css = {"all": ("notifier/admin.css",)}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return settings.NOTIFIER_SECRETS_BACKEND == "database" and super().has_add_permission(request)
