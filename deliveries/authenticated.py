@@ -11,6 +11,7 @@ from deliveries.access_tokens import basic
 from deliveries.sending import Opened, Sending
 from deliveries.transport.request import ClientCertificate, Outgoing
 from notifier.models import Partner
+from notifier.partners import own_secrets
 from notifier.policy import header_rules, partner_auth, signing
 from notifier.policy.partner_auth import Basic
 
@@ -31,6 +32,8 @@ def outgoing(sending: Sending, opened: Opened, secrets: Secrets, token: str | No
 
     Everything that goes in is noted in ``sending.hidden``. Raises ``CannotAuthenticate``.
     """
+    if header_rules.all_secrets_named(opened.headers.values()) & own_secrets(sending.partner):
+        raise CannotAuthenticate("a header names a secret that authenticates or signs for the partner")
     built = sendings.outgoing(sending, _resolved(opened, secrets), now=now)
     request = built.request
     sending.hidden.extend(_newest(secrets, name) for name in opened.named)

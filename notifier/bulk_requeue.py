@@ -74,7 +74,7 @@ def begin(wanted: TaskFilter, *, per_second: int | None, by: Actor, partners: Co
             by,
             "bulk_requeue.begin",
             job,
-            after={"filter": job.wanted, "per_second": per_second, "matched": job.matched},
+            after={"filter": job.wanted, "partners": job.partners, "per_second": per_second, "matched": job.matched},
         )
         return job
 
@@ -102,7 +102,10 @@ def advance_all() -> Step:
     """Take every running bulk requeue further by what its rate allows; one that cannot go on is stopped, with the reason."""
     requeued, partner_ids = 0, frozenset[str]()
     for key in (
-        BulkRequeue.objects.filter(state=BulkRequeue.State.RUNNING).order_by("pk").values_list("pk", flat=True)[:100]
+        # Those that waited longest first: a hundred slow ones do not keep others from their turn.
+        BulkRequeue.objects.filter(state=BulkRequeue.State.RUNNING)
+        .order_by("updated_at")
+        .values_list("pk", flat=True)[:100]
     ):
         try:
             step = advance(key)
@@ -175,10 +178,16 @@ def _paced(job: BulkRequeue, now: datetime, size: int) -> datetime:
 
 
 def _give_up(key: int, reason: str) -> None:
-    now = clock.now()
-    BulkRequeue.objects.filter(pk=key, state=BulkRequeue.State.RUNNING).update(
-        state=BulkRequeue.State.STOPPED, note=f"it could not go on: {reason}"[:200], ended_at=now, updated_at=now
-    )
+    now, note = clock.now(), f"it could not go on: {reason}"[:200]
+
+    def end() -> None:
+        running = BulkRequeue.objects.filter(pk=key, state=BulkRequeue.State.RUNNING)
+        if running.update(state=BulkRequeue.State.STOPPED, note=note, ended_at=now, updated_at=now):
+            job = BulkRequeue.objects.get(pk=key)
+            by = Actor(kind=job.actor_kind, name=job.actor, origin="")
+            _audit(by, "bulk_requeue.stop", job, after={"requeued": job.requeued, "note": note})
+
+    atomically(end)
 
 
 def stored(wanted: TaskFilter) -> dict[str, Any]:

@@ -19,10 +19,13 @@ from urllib.parse import unquote, urlsplit
 from cryptography import x509
 from django.conf import settings
 
-from notifier import gate
+from notifier import gate, listeners
 from notifier.listeners import LookUp, look_up
 from notifier.models import Partner
 from notifier.policy.destination import Target, TargetError, target
+
+# How long to wait for the addresses of the service itself, to which nothing may be sent.
+OWN_NAMES_SECONDS = 5.0
 
 _PROXY_ANSWER_BYTES = 16_384
 
@@ -42,6 +45,7 @@ class _Failed(Exception):
 
 def steps(url: str, partner: Partner, *, now: datetime, look_up: LookUp = look_up) -> Iterator[Step]:
     """Each step as it is taken; the first that is not in order is the last. Takes the partner's connect time-out a step."""
+    listeners.shared().start(wait_seconds=OWN_NAMES_SECONDS)
     try:
         where = target(url)
     except TargetError as error:

@@ -18,6 +18,7 @@ from notifier.lifecycle import NewTask
 from notifier.models import ApiKey, NotificationTask, Partner
 from notifier.models.task import HIGHEST_PRIORITY
 from notifier.partners import Directory
+from notifier.partners import own_secrets as partner_secrets
 from notifier.policy import destination, header_rules, idempotency, redaction
 from notifier.wake import publisher
 
@@ -194,9 +195,18 @@ def changed(
     lost = [name for name, value in headers.items() if value == redaction.MASK and name not in kept]
     if lost:
         raise Unusable("headers", f"{lost[0]} reads *** but the task has no such header; write its value.")
-    if kept and target.host != destination.target(task.target_url).host:
-        name = next(iter(kept))
-        raise Unusable("headers", f"{name} was given for another host; write its value anew, or leave the header out.")
+    if _elsewhere(target, destination.target(task.target_url)):
+        if kept:
+            name = next(iter(kept))
+            raise Unusable(
+                "headers",
+                f"{name} was given for another host, port or scheme; write its value anew, or leave the header out.",
+            )
+        if task.body_sealed:
+            raise Unusable(
+                "target_url",
+                "The body is sealed: it can be sent to the host, port and scheme that it was given for, and to no other.",
+            )
     wanted = Notification(
         partner_id=task.partner.partner_id,
         target=target,
@@ -216,6 +226,15 @@ def changed(
     return wanted, kept
 
 
+def _elsewhere(target: destination.Target, original: destination.Target) -> bool:
+    """Whether what was meant for the original's eyes would be shown to others. From http to https it is not."""
+    if target.host != original.host:
+        return True
+    if (target.scheme, original.scheme) == ("https", "http"):
+        return (target.port, original.port) != (443, 80)
+    return (target.scheme, target.port) != (original.scheme, original.port)
+
+
 def _body(task: NotificationTask) -> bytes | None:
     if task.body is None:
         return None
@@ -226,7 +245,7 @@ def store_replacement(
     original: NotificationTask, notification: Notification, kept: sealing.StoredHeaders
 ) -> NotificationTask:
     """Insert it, linked to the original. In the caller's transaction; the caller wakes the partner."""
-    built = _build(notification, original.partner, None, clock.now())
+    built = _build(notification, original.partner, None, clock.now(), seal_body=original.body_sealed)
     made = replace(
         built, created_by_id=original.created_by_id, headers={**built.headers, **kept}, replaces=original.task_id
     )
@@ -251,6 +270,10 @@ def _check_secrets(notification: Notification, partner: Partner) -> None:
     named = header_rules.all_secrets_named(notification.headers.values())
     if not named:
         return
+    own = partner_secrets(partner)
+    if taken := sorted(named & own):
+        sentence = f"The secret {taken[0]!r} authenticates or signs for partner {partner.partner_id!r}; no header of a notification may have it."
+        raise Refused("unknown_secret", "headers", sentence)
     known = secret_store.backend().known(partner.partner_id, named)
     for name, value in notification.headers.items():
         for secret in header_rules.secrets_named(value):
@@ -259,9 +282,11 @@ def _check_secrets(notification: Notification, partner: Partner) -> None:
                 raise Refused("unknown_secret", "headers", sentence)
 
 
-def _build(notification: Notification, partner: Partner, key: ApiKey | None, now: datetime) -> NewTask:
+def _build(
+    notification: Notification, partner: Partner, key: ApiKey | None, now: datetime, *, seal_body: bool = False
+) -> NewTask:
     due = max(notification.deliver_at or now, now)
-    sealed = partner.seal_bodies and notification.body is not None
+    sealed = (partner.seal_bodies or seal_body) and notification.body is not None
     return NewTask(
         task_id=task_id_at(now),
         partner_id=partner.pk,

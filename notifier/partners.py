@@ -135,11 +135,18 @@ def _authentication(partner: Partner, refuse: Any) -> None:
 
 def secrets_named(partner: Partner) -> set[str]:
     """The secrets that a valid partner's configuration names."""
+    return own_secrets(partner) | header_rules.all_secrets_named(
+        value for value in partner.headers.values() if isinstance(value, str)
+    )
+
+
+def own_secrets(partner: Partner) -> set[str]:
+    """Those that authenticate and sign: nobody's header may have one, or a producer could have it sent where they like."""
     named = set(partner_auth.secrets_of(partner_auth.auth(partner.auth))) | set(partner.signing_secrets)
     certificate = partner_auth.client_certificate(partner.client_certificate)
     if certificate is not None:
         named |= {certificate.certificate, certificate.key}
-    return named | header_rules.all_secrets_named(value for value in partner.headers.values() if isinstance(value, str))
+    return named
 
 
 def _retry(partner: Partner, refuse: Any) -> None:

@@ -16,7 +16,7 @@ from notifier.admin.base import ReadOnlyAdmin
 from notifier.admin.change_list import NewestFirst
 from notifier.models import AuditEntry
 
-OBJECT_KINDS = ("partner", "key", "task", "secret")
+OBJECT_KINDS = ("partner", "key", "task", "secret", "bulk_requeue")
 
 
 class TrailList(NewestFirst):

@@ -16,7 +16,8 @@ def command(task: NotificationTask) -> str:
     if task.content_type and not any(name.lower() == "content-type" for name in headers):
         headers["Content-Type"] = task.content_type
     headers["Webhook-Id"] = str(task.task_id)
-    lines = [f"curl -i -X {task.http_method}"]
+    # -g: brackets and braces in the address stand for themselves.
+    lines = [f"curl -i -g -X {task.http_method}"]
     lines += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items()]
     body, note = _body(task)
     lines += body
@@ -27,6 +28,8 @@ def command(task: NotificationTask) -> str:
 def _body(task: NotificationTask) -> tuple[list[str], str]:
     if task.body is None:
         return [], ""
+    if task.body_sealed:
+        return ["--data-binary @body"], "The body is sealed: put it into the file body."
     raw = bytes(task.body)
     if len(raw) > BODY_BYTES:
         return [
@@ -36,4 +39,8 @@ def _body(task: NotificationTask) -> tuple[list[str], str]:
         text = raw.decode()
     except UnicodeDecodeError:
         return ["--data-binary @body"], "The body is binary: put it into the file body."
-    return [f"--data-binary {shlex.quote(text)}"], ""
+    if any(not (character.isprintable() or character in "\t\r\n") for character in text):
+        # A terminal would obey them when the command is pasted.
+        return ["--data-binary @body"], "The body has control characters: put it into the file body."
+    # Raw: a body that begins with @ would otherwise be the name of a file of whoever tries it.
+    return [f"--data-raw {shlex.quote(text)}"], ""

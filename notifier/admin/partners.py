@@ -24,6 +24,7 @@ from notifier.admin.partner_form import PartnerForm
 from notifier.backlog import LIST_BOUND, Backlog, backlogs
 from notifier.models import NotificationTask, Partner, PartnerState
 from notifier.overview import Health
+from notifier.secret_store import database
 
 # What holds the partner back or not: shown, and changed by buttons, not by the form.
 STATE = ("paused", "hold", "circuit")
@@ -138,6 +139,8 @@ class PartnerAdmin(PartnerOperations):
     def delete_model(self, request: HttpRequest, obj: Partner) -> None:
         """In the transaction of Django's own view."""
         by, before = audit.by_user(request), audit.partner_state(obj)
+        for name in sorted(set(obj.secrets.values_list("name", flat=True))):
+            database.remove(obj, name, by=by)
         audit.record(by, "partner.delete", object_kind="partner", object_id=obj.partner_id, before=before)
         obj.delete()
 

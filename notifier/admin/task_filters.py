@@ -27,9 +27,9 @@ class Unreadable(ValueError):
 def read_time(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise Unreadable(f"{text[:40]!r} is no time; write one {TIME_HELP}.") from None
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def read_label(text: str) -> tuple[str, str]:

@@ -180,9 +180,28 @@ def test_the_curl_command_has_no_secret_and_is_quoted(admin: Client) -> None:
     assert "TOP-SECRET" not in shown
     assert "-H 'Authorization: ***'" in shown
     assert "-H 'X-Note: it'\"'\"'s; rm -rf /'" in shown
-    assert "--data-binary ''\"'\"'$(x)'" in shown
+    assert "--data-raw ''\"'\"'$(x)'" in shown
     assert shown.endswith(task.target_url)
     assert "Copy" in admin.get(f"{TASKS}{task.pk}/change/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("body", "sealed", "data"),
+    [
+        case(b"@/etc/passwd", False, "--data-raw @/etc/passwd", id="no-file"),
+        case(b"x\x03\nid\n", False, "--data-binary @body", id="no-control-character-for-the-terminal"),
+        case(b"x\x1b[201~\n", False, "--data-binary @body", id="no-escape"),
+        case("x\u009b1m".encode(), False, "--data-binary @body", id="no-c1-escape"),
+        case(b"gAAAA", True, "--data-binary @body", id="no-token-of-a-sealed-body"),
+    ],
+)
+def test_the_curl_command_does_nothing_but_what_it_says(body: bytes, sealed: bool, data: str) -> None:
+    shown = curl.command(make_task(body=body, body_sealed=sealed, target_url=f"https://{HOST}/a[1-9]"))
+
+    assert data in shown
+    assert "curl -i -g " in shown
+    assert [character for character in shown if character < " " and character != "\n"] == []
+    assert "gAAAA" not in shown
 
 
 def test_buttons_do_what_the_actions_do(admin: Client, woken: list[list[str]]) -> None:
@@ -257,6 +276,16 @@ def test_a_waiting_original_is_cancelled_so_that_not_both_are_sent(admin: Client
             "another host",
             id="sealed-elsewhere",
         ),
+        case(
+            {"target_url": f"http://{HOST}/in", "headers": "Authorization: ***"},
+            "another host, port",
+            id="sealed-in-clear",
+        ),
+        case(
+            {"target_url": f"https://{HOST}:80/in", "headers": "Authorization: ***"},
+            "another host, port",
+            id="sealed-to-another-port",
+        ),
     ],
 )
 def test_what_an_accept_would_refuse_is_refused_and_nothing_changes(
@@ -271,6 +300,20 @@ def test_what_an_accept_would_refuse_is_refused_and_nothing_changes(
     assert why in str(answer.context["form"].errors)
     task.refresh_from_db()
     assert (task.status, NotificationTask.objects.count(), AuditEntry.objects.count(), woken) == ("failed", 1, 0, [])
+
+
+def test_a_sealed_body_stays_sealed_and_where_it_was_meant_for(admin: Client, woken: list[list[str]]) -> None:
+    partner = make_partner(allow_hosts=[HOST, "other.example.com"])
+    body = sealing.seal_bytes(b"hunter2")
+    task = make_task(partner, status=Status.DEAD, body=body, body_sealed=True)
+
+    refused = _replace(admin, task, target_url="https://other.example.com/in")
+    assert "sealed" in str(refused.context["form"].errors)
+    _replace(admin, task, target_url=f"https://{HOST}/v2")
+
+    made = NotificationTask.objects.get(replaces=task.task_id)
+    assert made.body_sealed
+    assert sealing.unseal_bytes(bytes(made.body or b"")) == b"hunter2"
 
 
 @pytest.mark.parametrize("status", [Status.PENDING, Status.RUNNING, Status.SUCCEEDED])

@@ -306,3 +306,17 @@ def test_what_nobody_can_open_is_left_and_named(settings: Any) -> None:
 
     assert (step.looked_at, step.resealed, step.broken) == (2, 0, (lost.pk,))
     assert PartnerSecret.objects.get(pk=lost.pk).sealed == lost.sealed
+
+
+def test_what_authenticates_and_signs_for_the_partner_is_in_no_header() -> None:
+    """A producer could have it sent where they like."""
+    auth = {"type": "basic", "username": "u", "password": "password"}
+    partner = make_partner(auth=auth, signing_secrets=["hmac"])
+    for name in ("password", "hmac", "token"):
+        database.put(partner, name, "value", now=clock.now())
+    producer = caller()
+
+    for name in ("password", "hmac"):
+        answer = producer.notify(notification(partner, headers={"X-A": f"{{{{secret:{name}}}}}"}))
+        assert [entry["field"] for entry in problem(answer, 422, "unknown_secret")["details"]] == ["headers"]
+    document(producer.notify(notification(partner, headers={"X-A": "{{secret:token}}"})), 202)
