@@ -84,6 +84,8 @@ class Claimer:
         self._on_time_at = self._late_at = float("-inf")
         # Of the partners that were claimed of, those that were not on time the last time.
         self._late: set[str] = set()
+        # Whether they had to stand back in the last turn that they could have had.
+        self._postponed = False
 
     def work(self) -> bool:
         """One turn; False when stopped. While the database is away the partners of the turn stay woken."""
@@ -101,8 +103,7 @@ class Claimer:
             self._woken.wake(shares)
             raise
         except Exception as error:  # noqa: BLE001 - a partner whose data cannot be used: its own failure, nobody else's
-            if not self._buried(shares):
-                self._suspects.raised(shares, error)
+            self._fault(shares, error)
             return True
         measure.worker.claimed(turn.claims, partners=len(shares), now=turn.now, seconds=time.monotonic() - begun)
         self._suspects.cleared(shares)
@@ -116,6 +117,15 @@ class Claimer:
             self._send(sending, turn.now)
         self._set_next(turn)
         return True
+
+    def _fault(self, shares: Collection[str], error: Exception) -> None:
+        try:
+            buried = self._buried(shares)
+        except (OperationalError, InterfaceError):
+            self._woken.wake(shares)
+            raise
+        if not buried:
+            self._suspects.raised(shares, error)
 
     def _set_next(self, turn: Turn) -> None:
         late = turn.late
@@ -144,12 +154,18 @@ class Claimer:
         return {partner_id: taken[partner_id] for partner_id in self._suspects.without(list(taken))}
 
     def _without_late(self, taken: dict[str, int]) -> dict[str, int]:
-        """A turn is for those served on time alone, or for the others alone, which have theirs after it."""
+        """A turn is for those served on time alone, or for the others alone, which have theirs after it, whoever comes."""
         on_time = {partner_id: share for partner_id, share in taken.items() if partner_id not in self._late}
-        if not on_time or len(on_time) == len(taken) or not self._paces():
+        late = {partner_id: share for partner_id, share in taken.items() if partner_id in self._late}
+        if not on_time or not late or not self._paces():
+            self._postponed = self._postponed and not late
             return taken
-        self._woken.wake_later([partner_id for partner_id in taken if partner_id in self._late], PACE_SECONDS)
-        return on_time
+        self._postponed = not self._postponed
+        if self._postponed:
+            self._woken.wake_later(late, PACE_SECONDS)
+            return on_time
+        self._woken.wake(on_time)
+        return late
 
     def _paces(self) -> bool:
         """Whether some partners are served on time and others are not."""
@@ -193,7 +209,8 @@ class Claimer:
             for key in flows
         }
         counts = {key: permit.count for key, permit in permits.items()}
-        claims = lifecycle.claim(counts, now=now, lease_for=lease_for)
+        found: Counter[int] = Counter()
+        claims = lifecycle.claim(counts, now=now, lease_for=lease_for, found=found)
         taken = Counter(claim.partner_id for claim in claims)
         partner_flow.spend(taken, {key: (flows[key], partners[key].limits) for key in taken}, now=now)
         probes = {key: flows[key] for key in taken if permits[key].probe}
@@ -206,7 +223,7 @@ class Claimer:
             more=[
                 partners[key].partner_id
                 for key, permit in permits.items()
-                if permit.wait is None and taken[key] == permit.count
+                if permit.wait is None and found[key] == permit.count and (taken[key] or not found[key])
             ],
             locked=[partner.partner_id for key, partner in partners.items() if key not in permits],
             waiting=_timers(
@@ -214,10 +231,12 @@ class Claimer:
                     # Fewer than permitted: no more work.
                     partners[key].partner_id: permit
                     for key, permit in permits.items()
-                    if taken[key] == permit.count
+                    if found[key] == permit.count
                 },
                 now,
-            ),
+            )
+            # All that was found has expired: the sweep ends it, and there may be more behind it.
+            | {partners[key].partner_id: PACE_SECONDS for key in found if not taken[key]},
             now=now,
         )
 
@@ -229,7 +248,7 @@ class Claimer:
                 atomically(lambda: _undo(claims, probes))
         finally:
             self._woken.give_back(turn.counts)
-            self._woken.wake(turn.counts)
+            self._woken.wake({*turn.counts, *turn.more, *turn.locked, *turn.waiting})
 
     def _share(self, partner_ids: Collection[str]) -> None:
         if time.monotonic() >= self._share_at:

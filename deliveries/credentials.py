@@ -7,12 +7,13 @@ endpoint, is got by a station of its own and by the engine: a slow store or endp
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
@@ -223,7 +224,9 @@ class Credentials:
             self._give_up(key, f"the token endpoint: {refusal.message}")
             return
         self._asking.add(key)
-        request = Outgoing(token_request(job.client, secret[0]), limits(job.sending))
+        # Not the delivery's own limit: others wait for this token too.
+        allowed = replace(limits(job.sending), begin_before=math.inf)
+        request = Outgoing(token_request(job.client, secret[0]), allowed)
         asked = self._engine.submit(request, sender=job.sending.partner.partner_id)
         arrived = partial(self._token_arrived, key, secret[0], self._clock())
         asked.add_done_callback(lambda done: self._inbox.put(partial(arrived, done)))

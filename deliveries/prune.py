@@ -23,6 +23,8 @@ PAUSE_SHARE = 1.0
 pruned_total = Counter(
     "notifier_pruned", "Ended notifications that this process deleted, with their attempts", ["outcome"]
 )
+for _outcome in Outcome:
+    pruned_total.labels(_outcome.value)  # a rate needs the zero before the first one
 
 
 @dataclass(frozen=True, slots=True)

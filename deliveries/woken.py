@@ -87,9 +87,9 @@ class Woken:
             self._condition.notify_all()
 
     def wait_for_release(self, timeout: float) -> None:
-        """Until slots become free, or so many seconds have passed."""
+        """Until all slots are free, or so many seconds have passed."""
         with self._condition:
-            self._condition.wait(timeout)
+            self._condition.wait_for(lambda: self._slots.free == self._slots.total, timeout)
 
     def stop(self) -> None:
         """No more turns."""

@@ -112,6 +112,8 @@ def find(plain: str) -> ApiKey | None:
     if key is None:
         read_at = _recent.begin()
         key = ApiKey.objects.filter(prefix=prefix).first()
+        if key is not None and key.prefix != prefix:
+            key = None  # found by a collation that takes other letters for the same
         if key is not None:
             # What does not exist is asked for again, so nobody can fill the memory with it.
             _recent.put(prefix, key, read_at=read_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -72,8 +73,12 @@ def in_flight(partner_keys: Collection[int], *, now: datetime) -> dict[int, int]
     return dict(running.values_list("partner").annotate(Count("pk")))
 
 
-def claim(shares: Mapping[int, int], *, now: datetime, lease_for: timedelta) -> list[Claim]:
+def claim(
+    shares: Mapping[int, int], *, now: datetime, lease_for: timedelta, found: Counter[int] | None = None
+) -> list[Claim]:
     """Lease due tasks, at most ``shares[partner key]`` of each partner: higher priority first, then the longest due.
+
+    ``found`` gets how many due ones were seen of each partner: more than are leased where some have expired.
 
     To be called in a transaction that holds the partners' locks. Nobody else can claim what this returns while the
     lease holds. A crash after the commit leaves running rows, which ``release_expired`` closes as attempts.
@@ -81,7 +86,10 @@ def claim(shares: Mapping[int, int], *, now: datetime, lease_for: timedelta) -> 
     wanted = {partner: share for partner, share in shares.items() if share > 0}
     if not wanted:
         return []
-    keys = _due(wanted, now)
+    due = _due(wanted, now)
+    if found is not None:
+        found.update(partner for _, partner in due)
+    keys = [key for key, _ in due]
     if not keys:
         return []
     token = uuid.uuid4()
@@ -144,23 +152,23 @@ def _stored(token: uuid.UUID) -> str:
     return str(token) if connection.features.has_native_uuid_field else token.hex
 
 
-def _due(shares: Mapping[int, int], now: datetime) -> list[int]:
-    """Keys of due tasks, one index range (partner, rank, next_attempt_at) for each partner and rank, no sort."""
+def _due(shares: Mapping[int, int], now: datetime) -> list[tuple[int, int]]:
+    """Keys of due tasks and their partners, one index range (partner, rank, next_attempt_at) for each partner and rank, no sort."""
     table, rank = _table(), connection.ops.quote_name("rank")
     ranks = ", ".join(str(number) for number in range(HIGHEST_PRIORITY + 1))
     one = (
-        f"SELECT id FROM {table} WHERE partner_id = %s AND {rank} IN ({ranks}) AND next_attempt_at <= %s "  # noqa: S608 - no text of a caller's
+        f"SELECT id, partner_id FROM {table} WHERE partner_id = %s AND {rank} IN ({ranks}) AND next_attempt_at <= %s "  # noqa: S608 - no text of a caller's
         f"ORDER BY {rank}, next_attempt_at LIMIT %s"
     )
     # SQLite takes ORDER BY and LIMIT inside a compound only in a subquery; MySQL would materialise that one.
-    part = f"SELECT id FROM ({one})" if connection.vendor == "sqlite" else f"({one})"  # noqa: S608 - no text of a caller's
+    part = f"SELECT id, partner_id FROM ({one})" if connection.vendor == "sqlite" else f"({one})"  # noqa: S608 - no text of a caller's
     due = connection.ops.adapt_datetimefield_value(now)
     parameters: list[Any] = []
     for partner, share in shares.items():
         parameters += [partner, due, share]
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join([part] * len(shares)), parameters)
-        return [key for (key,) in cursor.fetchall()]
+        return [(key, partner) for key, partner in cursor.fetchall()]
 
 
 def give_back(claims: Sequence[Claim], *, now: datetime) -> int:

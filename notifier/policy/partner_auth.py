@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 from notifier.policy import destination
 
@@ -114,6 +114,8 @@ def secrets_of(found: Basic | ClientCredentials | None) -> tuple[str, ...]:
             return (found.client_secret,)
         case None:
             return ()
+        case _:
+            assert_never(found)
 
 
 def _check_keys(given: Mapping[Any, Any], required: set[str], optional: set[str]) -> None:

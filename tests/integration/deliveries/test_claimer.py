@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from datetime import timedelta
@@ -11,7 +12,7 @@ from django.conf import settings
 from django.db import OperationalError
 from django.test import override_settings
 
-from deliveries.claimer import PACED_ROWS
+from deliveries.claimer import PACED_ROWS, TURN_ROWS
 from notifier import clock
 from notifier.models import NotificationTask, Partner, Status
 from tests.support import broken_rows
@@ -218,3 +219,46 @@ def test_a_backlog_with_nobody_beside_it_gets_long_turns_without_a_pause() -> No
 
     assert len(stations.turn(backlogged)) == 2 * PACED_ROWS + 10
     assert stations.next() == []
+
+
+def test_a_backlog_has_its_turn_after_one_of_those_on_time_however_often_they_come() -> None:
+    backlogged, healthy = make_partner(), make_partner()
+    stations = Stations()
+    stations.prove_prompt(backlogged, healthy)
+    _late(backlogged, 200)
+
+    turns = []
+    for _ in range(6):
+        make_task(healthy)
+        turns.append({sending.partner.partner_id for sending in stations.turn(healthy, backlogged)})
+
+    late_turns = [backlogged.partner_id in turn for turn in turns]
+    assert all(any(pair) for pair in itertools.pairwise(late_turns))
+
+
+def test_one_that_has_expired_does_not_end_a_backlogs_turns() -> None:
+    partner = make_partner()
+    stations = Stations()
+    stations.prove_prompt(partner)
+    now = clock.read()
+    make_task(
+        partner,
+        created_at=now - timedelta(minutes=5),
+        expires_at=now - timedelta(seconds=1),
+        next_attempt_at=now - timedelta(minutes=9),
+    )
+    _late(partner, TURN_ROWS + 5)
+
+    assert len(stations.turn(partner)) == TURN_ROWS - 1
+    assert stations.next() == [partner.partner_id]
+
+
+def test_expired_ones_alone_are_left_to_the_sweep_without_turning_round_and_round() -> None:
+    partner, now = make_partner(), clock.read()
+    stations = Stations(slots=2)
+    for _ in range(5):
+        make_task(partner, created_at=now - timedelta(minutes=5), expires_at=now - timedelta(seconds=1))
+
+    assert stations.turn(partner) == []
+    assert stations.next() == []
+    wait_until(lambda: stations.next() == [partner.partner_id], seconds=5, what="its next turn")

@@ -180,15 +180,18 @@ def test_stop_ends_waiting_and_gives_no_further_turn() -> None:
     assert _take(woken, timeout=30) == []
 
 
-def test_a_release_ends_waiting_for_one() -> None:
-    woken = Woken(slots=1)
+def test_waiting_for_releases_ends_when_all_slots_are_free() -> None:
+    woken = Woken(slots=2)
+    woken.occupy({"a": 2})
     waiter = threading.Thread(target=woken.wait_for_release, args=(30,))
     waiter.start()
 
-    _answer(woken, ["a"])
-    # A waiter that began after the release is let go by the next one.
-    while waiter.is_alive():
-        _answer(woken, ["a"])
-        waiter.join(0.01)
+    woken.release([("a", 0.01)])
+    waiter.join(0.05)
+    assert waiter.is_alive()
+    woken.release([("a", 0.01)])
+    waiter.join(10)
 
-    assert woken.free == 1
+    assert not waiter.is_alive()
+    # One that comes after the last release does not wait for another.
+    woken.wait_for_release(30)

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.policy.redaction import MASK, is_sensitive, masked, response_headers, scrub
+from notifier.policy.redaction import (
+    MASK,
+    is_sensitive,
+    masked,
+    response_headers,
+    response_headers_of_sealed,
+    scrub,
+)
 from tests.unit.cases import case
 
 
@@ -105,3 +112,12 @@ def test_response_headers_count_what_is_kept_not_what_came() -> None:
     headers = [("Set-Cookie", "x" * 10_000), ("A", "1")]
 
     assert response_headers(headers, secrets=(), max_bytes=15) == [["Set-Cookie", "***"], ["A", "1"]]
+
+
+def test_of_an_answer_to_a_sealed_body_only_numbers_are_kept() -> None:
+    headers = [
+        ("Content-Length", "12"), ("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT"), ("X-Echo", "4711"), ("retry-after", "5"),
+        ("Content-Length", "1" * 11),
+    ]  # fmt: skip
+
+    assert response_headers_of_sealed(headers, max_bytes=100) == [["Content-Length", "12"], ["retry-after", "5"]]
