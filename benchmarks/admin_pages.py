@@ -87,7 +87,7 @@ def _fill(rows: int) -> None:
         "status": KINDS.format("'succeeded'", "'pending'", "'dead'"), "dead_reason": KINDS.format("NULL", "NULL", "'exhausted'"),
         "next_attempt_at": KINDS.format("NULL", now, "NULL"), "finished_at": KINDS.format(now, "NULL", now),
         "last_error_code": KINDS.format("NULL", "NULL", "IF(seq % 100 = 8, 'http_503', 'connect_timeout')"),
-        "max_attempts": "10", "attempt_count": "1", "attempts_before_requeue": "0", "attempts_excused": "0",
+        "max_attempts": "10", "body_sealed": "0", "attempt_count": "1", "attempts_before_requeue": "0", "attempts_excused": "0",
         "created_at": now, "updated_at": now,
     }  # fmt: skip
     counts = {"succeeded": "90 + seq % 7", "failed": "seq % 5", "unknown": "0"} | dict.fromkeys(
