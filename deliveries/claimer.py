@@ -168,7 +168,7 @@ class Claimer:
         return late
 
     def _paces(self) -> bool:
-        """Whether some partners are served on time and others are not."""
+        """Whether, within the last second, some partners were served on time and others were not."""
         return min(self._on_time_at, self._late_at) > time.monotonic() - ON_TIME_SECONDS
 
     def _buried(self, partner_ids: Collection[str]) -> bool:

@@ -89,7 +89,8 @@ class Typed(admin.SimpleListFilter):
             return queryset.none()
 
     def wanted(self, text: str) -> TaskFilter:
-        raise NotImplementedError
+        """The filter that the text stands for, or ``Unreadable`` with what would be one."""
+        raise NotImplementedError  # each filter has its own
 
 
 class CreatedAfter(Typed):

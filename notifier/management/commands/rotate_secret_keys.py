@@ -50,6 +50,7 @@ class Command(BaseCommand):
                 f"Ended before its end ({type(error).__name__}). What was done stays; start it again with {reached or 'nothing'}."
             ) from None
         if resealed.total():
+            # Of a whole run. One that was ended before its end has none; what it did changes no secret, only its wrapping.
             after_all = {f"{table}_sealed_anew": resealed[table] for table in TABLES}
             audit.record(
                 audit.by_command(), "secret.rotate_keys", object_kind="secret", object_id="all", after=after_all
