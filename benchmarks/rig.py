@@ -24,7 +24,7 @@ class Rig:
     """A running system and a connection to its database."""
 
     def __init__(self, folder: Path, mariadb: MariaDB, system: FullSystem) -> None:
-        self.folder, self.system = folder, system
+        self.folder, self.system, self.mariadb = folder, system, mariadb
         self.database = MySQLdb.connect(host="127.0.0.1", port=mariadb.port, user="root", database=system.database)
         self.database.autocommit(True)
 

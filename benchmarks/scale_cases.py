@@ -219,7 +219,7 @@ def _life() -> tuple[float, float, float]:
 
 def _claim_of(keys: Collection[int], each: int) -> list[lifecycle.Claim]:
     """So many of each partner that nobody else holds."""
-    held = partner_flow.lock(keys)
+    held, _ = partner_flow.lock(keys)
     return lifecycle.claim(dict.fromkeys(held, each), now=clock.read(), lease_for=LEASE)
 
 

@@ -1,4 +1,4 @@
-"""The claimer: gives woken partners their turn, one short transaction for up to a hundred of them."""
+"""A claimer: gives the woken partners of its lane their turn, one short transaction for up to a hundred of them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from django.db import InterfaceError, OperationalError
 
 from deliveries import measure
 from deliveries.checks import LEASE_MARGIN_SECONDS
+from deliveries.pace import ON_TIME_SECONDS, PACE_SECONDS, PACED_ROWS
 from deliveries.sending import Sending
 from deliveries.suspects import Suspects
-from deliveries.woken import Woken
+from deliveries.woken import Lane, Woken
 from notifier import clock, lifecycle, partner_flow
 from notifier.models import Partner
 from notifier.partners import Directory
@@ -28,11 +29,7 @@ from notifier.wake import publisher
 TURN_PARTNERS = 100
 # Under load a turn's fixed cost of a few ms is shared by so many rows.
 TURN_ROWS = 400
-# Beside partners that are served on time, those with a backlog get short turns, and a pause between them: whoever is woken
-# meanwhile waits for the turn's end, and all share one interpreter. What has waited for a second can wait for 10 ms more.
-PACED_ROWS = 25
-PACE_SECONDS = 0.01
-ON_TIME_SECONDS = 1.0
+ON_TIME = timedelta(seconds=ON_TIME_SECONDS)
 # Another worker holds the partner's row for the few milliseconds of its claim.
 LOCKED_SECONDS = 0.005
 # Partners with more work are published this often, so that other workers join.
@@ -58,34 +55,34 @@ class Turn:
         return Counter(sending.partner.partner_id for sending in self.claims)
 
     @property
-    def late(self) -> set[str]:
-        """The partners of which some claim was accepted a while ago."""
-        on_time = self.now - timedelta(seconds=ON_TIME_SECONDS)
-        return {sending.partner.partner_id for sending in self.claims if sending.claim.created_at < on_time}
+    def behind(self) -> set[str]:
+        """The partners of which some claim was late."""
+        return {sending.partner.partner_id for sending in self.claims if sending.claim.late}
 
 
 class Claimer:
-    """Turns wakes into claims. ``send`` gets every claim; ``idle`` is called between turns, for what must also be done."""
+    """Turns wakes into claims, in a thread of its own for each lane: those on time do not wait for a turn of those behind.
+
+    ``send`` gets every claim, from the claimer's thread; ``idle`` is called between turns, for what must also be done.
+    """
 
     def __init__(
         self,
         woken: Woken,
+        lane: Lane,
         *,
         send: Callable[[Sending, datetime], None],
-        idle: Callable[[], None],
+        idle: Callable[[], None] = lambda: None,
+        wait_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._woken = woken
+        self._lane = lane
+        self._wait_seconds = wait_seconds
         self._send = send
         self._idle = idle
         self._directory = Directory()
         self._suspects = Suspects()
         self._share_at = 0.0
-        # When a claim was last made of a partner that is served on time, and of one that is not.
-        self._on_time_at = self._late_at = float("-inf")
-        # Of the partners that were claimed of, those that were not on time the last time.
-        self._late: set[str] = set()
-        # Whether they had to stand back in the last turn that they could have had.
-        self._postponed = False
 
     def work(self) -> bool:
         """One turn; False when stopped. While the database is away the partners of the turn stay woken."""
@@ -107,7 +104,7 @@ class Claimer:
             return True
         measure.worker.claimed(turn.claims, partners=len(shares), now=turn.now, seconds=time.monotonic() - begun)
         self._suspects.cleared(shares)
-        self._woken.occupy(turn.counts)
+        self._woken.occupy(turn.counts, lane=self._lane)
         if self._woken.stopped or time.monotonic() > _begin_before(begun):
             self._give_back(turn)
             return True
@@ -128,16 +125,10 @@ class Claimer:
             self._suspects.raised(shares, error)
 
     def _set_next(self, turn: Turn) -> None:
-        late = turn.late
-        self._late = (self._late - turn.counts.keys()) | late
-        if late:
-            self._late_at = time.monotonic()
-        if len(late) < len(turn.counts):
-            self._on_time_at = time.monotonic()
-        paced = late.intersection(turn.more) if self._paces() else set()
+        counts, behind = turn.counts, turn.behind
+        self._woken.served(on_time=counts.keys() - behind, behind=behind, claims=counts.total())
         if turn.more:
-            self._woken.wake(partner_id for partner_id in turn.more if partner_id not in paced)
-            self._woken.wake_later(paced, PACE_SECONDS)
+            self._woken.wake(turn.more)
             self._share(turn.more)
         if turn.locked:
             self._woken.wake_later(turn.locked, LOCKED_SECONDS)
@@ -147,29 +138,10 @@ class Claimer:
     def _next(self) -> dict[str, int]:
         """Whose turn it is, and the slots that each may have. A suspect gets a turn alone."""
         alone = self._suspects.alone() if self._woken.free > 0 else []
-        rows = PACED_ROWS if self._paces() else TURN_ROWS
         if alone:
-            return dict.fromkeys(alone, min(rows, self._woken.free))
-        taken = self._without_late(self._woken.take(TURN_PARTNERS, most_rows=rows, timeout=IDLE_SECONDS))
+            return dict.fromkeys(alone, min(PACED_ROWS, self._woken.free))
+        taken = self._woken.take(self._lane, TURN_PARTNERS, most_rows=TURN_ROWS, timeout=self._wait_seconds)
         return {partner_id: taken[partner_id] for partner_id in self._suspects.without(list(taken))}
-
-    def _without_late(self, taken: dict[str, int]) -> dict[str, int]:
-        """A turn is for those served on time alone, or for the others alone, which have theirs after it, whoever comes."""
-        on_time = {partner_id: share for partner_id, share in taken.items() if partner_id not in self._late}
-        late = {partner_id: share for partner_id, share in taken.items() if partner_id in self._late}
-        if not on_time or not late or not self._paces():
-            self._postponed = self._postponed and not late
-            return taken
-        self._postponed = not self._postponed
-        if self._postponed:
-            self._woken.wake_later(late, PACE_SECONDS)
-            return on_time
-        self._woken.wake(on_time)
-        return late
-
-    def _paces(self) -> bool:
-        """Whether, within the last second, some partners were served on time and others were not."""
-        return min(self._on_time_at, self._late_at) > time.monotonic() - ON_TIME_SECONDS
 
     def _buried(self, partner_ids: Collection[str]) -> bool:
         """Whether rows of the one partner were at fault; they are dead now, and the rest can go."""
@@ -190,12 +162,9 @@ class Claimer:
         return atomically(lambda: self._claim(partners, shares, begun))
 
     def _claim(self, partners: Mapping[int, Partner], shares: Mapping[str, int], begun: float) -> Turn:
-        now = clock.read()
+        locked, now = partner_flow.lock(partners)
         lease_for = timedelta(seconds=settings.NOTIFIER_LEASE_SECONDS)
-        flows = {
-            key: held if partners[key].enabled else replace(held, enabled=False)
-            for key, held in partner_flow.lock(partners).items()
-        }
+        flows = {key: held if partners[key].enabled else replace(held, enabled=False) for key, held in locked.items()}
         limited = [key for key in flows if partners[key].max_concurrency is not None]
         in_flight = lifecycle.in_flight(limited, now=now)
         permits = {
@@ -210,7 +179,7 @@ class Claimer:
         }
         counts = {key: permit.count for key, permit in permits.items()}
         found: Counter[int] = Counter()
-        claims = lifecycle.claim(counts, now=now, lease_for=lease_for, found=found)
+        claims = lifecycle.claim(counts, now=now, lease_for=lease_for, found=found, late_after=ON_TIME)
         taken = Counter(claim.partner_id for claim in claims)
         partner_flow.spend(taken, {key: (flows[key], partners[key].limits) for key in taken}, now=now)
         probes = {key: flows[key] for key in taken if permits[key].probe}

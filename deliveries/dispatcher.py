@@ -1,4 +1,4 @@
-"""The dispatcher of a worker process: claimer, engine and recorder put together, started and drained as one."""
+"""The dispatcher of a worker process: claimers, engine and recorder put together, started and drained as one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deliveries.station import Station
 from deliveries.traced import finished, traced
 from deliveries.transport.egress import FIRST_LOOKUP_SECONDS, Egress, proxy_at
 from deliveries.transport.engine import Engine
-from deliveries.woken import Woken
+from deliveries.woken import Lane, Woken
 from notifier import listeners, secret_store
 from notifier.tracing import tracing
 from notifier.wake import publisher
@@ -40,15 +40,19 @@ class Dispatcher:
             release=self._woken.release, wake=self._wake_everywhere, wake_later=self._woken.wake_later
         )
         self._substitute = sweeper.Substitute(wake=self._woken.wake)
-        claimer = Claimer(self._woken, send=self._send, idle=self._substitute.sweep_if_nobody_does)
-        self._claimer_station = Station("claimer", claimer.work)
+        behind = Claimer(self._woken, Lane.BEHIND, send=self._send, idle=self._substitute.sweep_if_nobody_does)
+        self._claimer_stations = [
+            Station("claimer", Claimer(self._woken, Lane.ON_TIME, send=self._send).work),
+            Station("claimer of those behind", behind.work),
+        ]
         self._recorder_station = Station("recorder", self._recorder.work)
 
     def start(self) -> None:
         self._engine.start()
         self._credentials.station.start()
         self._recorder_station.start()
-        self._claimer_station.start()
+        for station in self._claimer_stations:
+            station.start()
 
     def wake(self, partner_ids: Iterable[str]) -> None:
         """These partners have work. Returns at once."""
@@ -66,7 +70,8 @@ class Dispatcher:
     def stop_claiming(self) -> None:
         """No further claim; what is in flight goes on. A claim that was just being made is given back."""
         self._woken.stop()
-        self._claimer_station.hurry()
+        for station in self._claimer_stations:
+            station.hurry()
 
     def drain(self, seconds: float) -> int:
         """Stop claiming, let what is in flight end and record it, within so many seconds; returns what was left.
@@ -75,7 +80,8 @@ class Dispatcher:
         """
         give_up = time.monotonic() + seconds
         self.stop_claiming()
-        self._claimer_station.join(give_up - time.monotonic())
+        for station in self._claimer_stations:
+            station.join(give_up - time.monotonic())
         while self.in_flight and time.monotonic() < give_up:
             self._woken.wait_for_release(give_up - time.monotonic())
         left = self.in_flight

@@ -7,6 +7,7 @@ its own figures from its one thread; a scrape that reads beside it is at most on
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -83,6 +84,8 @@ class WorkerMetrics(Collector):
         self._record_rows = Histogram("notifier_record_rows", "Results written in one transaction", ROWS)
         self._record_seconds = Histogram("notifier_record_seconds", "Time from judging to committed", SECONDS)
         self._slots: tuple[int, Callable[[], int]] = (0, lambda: 0)
+        # Of two claimers; the rest is the recorder's alone.
+        self._claiming = threading.Lock()
 
     def describe(self) -> list[Metric]:
         """Nothing: the names are the scrape's business."""
@@ -93,14 +96,15 @@ class WorkerMetrics(Collector):
         self._slots = (slots, free)
 
     def claimed(self, sendings: Sequence[Sending], *, partners: int, now: datetime, seconds: float) -> None:
-        """One turn of the claimer, committed at the database's ``now``."""
-        self._claim_partners.add(partners)
-        self._claim_rows.add(len(sendings))
-        self._claim_seconds.add(seconds)
-        for sending in sendings:
-            claim = sending.claim
-            if claim.attempt_count == 1:
-                self._first.add(max(0.0, (now - (claim.deliver_at or claim.created_at)).total_seconds()))
+        """One turn of a claimer, committed at the database's ``now``."""
+        with self._claiming:
+            self._claim_partners.add(partners)
+            self._claim_rows.add(len(sendings))
+            self._claim_seconds.add(seconds)
+            for sending in sendings:
+                claim = sending.claim
+                if claim.attempt_count == 1:
+                    self._first.add(max(0.0, (now - (claim.deliver_at or claim.created_at)).total_seconds()))
 
     def swept(self, *, leases: int, tasks: int, seconds: float) -> None:
         """One sweep: so many leases ran out, and so many notifications were past their time."""

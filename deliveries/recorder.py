@@ -26,7 +26,7 @@ from notifier.transactions import atomically
 
 logger = logging.getLogger(__name__)
 
-GATHER_SECONDS = 0.01
+GATHER_SECONDS = 0.025
 BATCH_ROWS = 400
 IDLE_SECONDS = 0.5
 # A retry due sooner than this gets a timer of its own; later ones are the sweep's.

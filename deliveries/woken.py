@@ -7,7 +7,10 @@ import itertools
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
 
+from deliveries.pace import Pace
 from deliveries.slots import Slots
 
 # Beside prompt partners so many others get a turn at once, so that a thousand of them do not make it long.
@@ -18,17 +21,46 @@ SHARED_ROWS = 25
 UNPROVEN_ROWS = 100
 
 
+class Lane(Enum):
+    """Whose turns a claimer gives."""
+
+    ON_TIME = "on time"
+    BEHIND = "behind"
+
+
+@dataclass(slots=True)
+class _Line:
+    """Partners in the order of their wakes: prompt ones, and slow and unproven ones."""
+
+    prompt: dict[str, None] = field(default_factory=dict)
+    others: dict[str, None] = field(default_factory=dict)
+
+    def __contains__(self, partner_id: str) -> bool:
+        return partner_id in self.prompt or partner_id in self.others
+
+    def __bool__(self) -> bool:
+        return bool(self.prompt or self.others)
+
+    def leave(self, partner_ids: Iterable[str]) -> None:
+        for partner_id in partner_ids:
+            self.prompt.pop(partner_id, None)
+            self.others.pop(partner_id, None)
+
+
 class Woken:
     """Safe for threads. A partner is in it once, however often it is woken; ``take`` gives each its turn, first come first.
 
-    Prompt partners come before slow and unproven ones. Who may not have a slot now stays, and takes no turn.
+    Prompt partners come before slow and unproven ones. Who may not have a slot now stays, and takes no turn. Those that
+    are served on time have one line and those that are behind (``Pace``) another: each is for a claimer of its own.
     """
 
     def __init__(self, slots: int) -> None:
         self._condition = threading.Condition()
         self._slots = Slots(slots)
-        self._prompt: dict[str, None] = {}
-        self._others: dict[str, None] = {}
+        self._pace = Pace()
+        self._lines = {lane: _Line() for lane in Lane}
+        # Slots that a turn has been given and does not hold yet.
+        self._promised = dict.fromkeys(Lane, 0)
         self._later: list[tuple[float, str]] = []
         # The earliest time in _later of each partner; entries that are not it are passed over.
         self._alarms: dict[str, float] = {}
@@ -61,9 +93,11 @@ class Woken:
         with self._condition:
             self._on_release.update(partner_ids)
 
-    def occupy(self, counts: Mapping[str, int]) -> None:
-        """These slots are in use now."""
+    def occupy(self, counts: Mapping[str, int], *, lane: Lane | None = None) -> None:
+        """These slots are in use now; ``lane``: and the others of its turn are not needed."""
         with self._condition:
+            if lane is not None:
+                self._promised[lane] = 0
             now = time.monotonic()
             for partner_id, count in counts.items():
                 self._slots.occupy(partner_id, count, now)
@@ -86,6 +120,11 @@ class Woken:
                 self._slots.give_back(partner_id, count)
             self._condition.notify_all()
 
+    def served(self, *, on_time: Collection[str], behind: Collection[str], claims: int) -> None:
+        """The last turn has ended: of whom something was claimed, and how many rows."""
+        with self._condition:
+            self._pace.served(on_time=on_time, behind=behind, claims=claims, now=time.monotonic())
+
     def wait_for_release(self, timeout: float) -> None:
         """Until all slots are free, or so many seconds have passed."""
         with self._condition:
@@ -101,23 +140,30 @@ class Woken:
     def stopped(self) -> bool:
         return self._stopped
 
-    def take(self, most_partners: int, *, most_rows: int, timeout: float) -> dict[str, int]:
+    def take(self, lane: Lane, most_partners: int, *, most_rows: int, timeout: float) -> dict[str, int]:
         """The next partners, off the set, with the slots that each may have; empty after ``timeout`` seconds, or when stopped.
 
         They are taken off before their rows are read, so that a row committed later finds a wake.
         """
         give_up = time.monotonic() + timeout
         with self._condition:
+            self._promised[lane] = 0
             while not self._stopped:
                 now = time.monotonic()
                 self._ring(now)
-                if taken := self._next(most_partners, most_rows, now):
+                if taken := self._next(lane, most_partners, most_rows, now):
+                    self._promised[lane] = sum(taken.values())
                     return taken
                 if now >= give_up:
                     return {}
-                alarm = min(give_up, self._later[0][0]) if self._later else give_up
-                self._condition.wait(alarm - now)
+                self._condition.wait(min(give_up, self._next_alarm(lane, now)) - now)
             return {}
+
+    def _next_alarm(self, lane: Lane, now: float) -> float:
+        """When something may have changed that nobody tells."""
+        alarm = self._later[0][0] if self._later else float("inf")
+        opens_at = self._pace.opens_at(now)
+        return opens_at if lane is Lane.BEHIND and self._lines[lane] and now < opens_at < alarm else alarm
 
     def _ring(self, now: float) -> None:
         while self._later and self._later[0][0] <= now:
@@ -128,47 +174,60 @@ class Woken:
 
     def _ready(self, partner_ids: Iterable[str], now: float) -> None:
         for partner_id in partner_ids:
-            if partner_id not in self._prompt and partner_id not in self._others:
-                (self._prompt if self._slots.is_prompt(partner_id, now) else self._others)[partner_id] = None
+            if not any(partner_id in line for line in self._lines.values()):
+                line = self._lines[Lane.ON_TIME if self._pace.is_on_time(partner_id) else Lane.BEHIND]
+                (line.prompt if self._slots.is_prompt(partner_id, now) else line.others)[partner_id] = None
 
-    def _next(self, most_partners: int, most_rows: int, now: float) -> dict[str, int]:
-        self._sort(most_partners, now)
-        prompt = list(itertools.islice(self._prompt, most_partners))
-        room = most_partners - len(prompt)
-        others = min(room, OTHERS_BESIDE if prompt else room)
-        most = _rows_each(most_rows, len(prompt) + min(others, len(self._others)))
-        taken = self._slots.shares(prompt, limit=len(prompt), most=most, prompt=True, now=now)
-        if others and self._others:
-            spoken_for = sum(taken.values())
+    def _next(self, lane: Lane, most_partners: int, most_rows: int, now: float) -> dict[str, int]:
+        line = self._lines[lane]
+        if not line:
+            return {}
+        if lane is Lane.BEHIND and self._pace.stands_back(now):
+            if now < self._pace.opens_at(now):
+                return {}
+            most_rows = min(most_rows, self._pace.rows(now))
+            most_partners = min(most_partners, most_rows)
+        return self._turn(line, most_partners, most_rows, now)
+
+    def _turn(self, line: _Line, most_partners: int, most_rows: int, now: float) -> dict[str, int]:
+        self._sort(line, most_partners, now)
+        prompt = list(itertools.islice(line.prompt, most_partners))
+        others = min(most_partners - len(prompt), len(line.others))
+        if prompt:
+            others = min(others, OTHERS_BESIDE, most_partners // 2)
+        promised = sum(self._promised.values())
+        most = _rows_each(most_rows, len(prompt), alone=len(prompt) == 1 and not others)
+        taken = self._slots.shares(prompt, limit=len(prompt), most=most, prompt=True, now=now, spoken_for=promised)
+        if others:
+            most = _rows_each(most_rows, len(prompt) + others, alone=not prompt and others == 1)
             taken |= self._slots.shares(
-                self._others,
+                line.others,
                 limit=others,
                 most=min(most, UNPROVEN_ROWS),
                 prompt=False,
                 now=now,
-                spoken_for=spoken_for,
+                spoken_for=promised + sum(taken.values()),
             )
-        for partner_id in taken:
-            self._prompt.pop(partner_id, None)
-            self._others.pop(partner_id, None)
+        line.leave(taken)
         return taken
 
-    def _sort(self, most_partners: int, now: float) -> None:
-        """Partners at the head of each line that have changed their kind while they waited go to the other."""
-        for line, other, prompt in ((self._prompt, self._others, True), (self._others, self._prompt, False)):
+    def _sort(self, line: _Line, most_partners: int, now: float) -> None:
+        """Partners at the head that have changed their kind while they waited go to the other part."""
+        for part, other, prompt in ((line.prompt, line.others, True), (line.others, line.prompt, False)):
             changed = [
                 partner_id
-                for partner_id in itertools.islice(line, most_partners)
+                for partner_id in itertools.islice(part, most_partners)
                 if self._slots.is_prompt(partner_id, now) is not prompt
             ]
             for partner_id in changed:
-                del line[partner_id]
+                del part[partner_id]
                 other[partner_id] = None
 
 
-def _rows_each(most_rows: int, partners: int) -> int:
+def _rows_each(most_rows: int, partners: int, *, alone: bool) -> int:
     """The same part of the turn for each, what some cannot take is not shared out again; the whole for one alone.
 
     One with much to do beside others gets less than its part: its next turn comes at once, and theirs is the shorter.
     """
-    return most_rows if partners <= 1 else max(1, min(SHARED_ROWS, most_rows // partners))
+    part = max(1, most_rows // max(1, partners))
+    return part if alone else min(SHARED_ROWS, part)

@@ -22,15 +22,31 @@ def _ticks() -> float:
 
 def read() -> datetime:
     """The database's time, asked now. Costs a round trip; raises what the database raises."""
+    if connection.vendor != "mysql":
+        return _noted(_own())
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {sql()}")
+        (value,) = cursor.fetchone()
+    return answered(value)
+
+
+def sql() -> str:
+    """The database's time as a column of a statement that asks for something else too; for ``answered``."""
+    return "UTC_TIMESTAMP(6)" if connection.vendor == "mysql" else "NULL"
+
+
+def answered(value: datetime | None) -> datetime:
+    """What the column ``sql`` had."""
+    return _noted(_own() if value is None else value.replace(tzinfo=UTC))
+
+
+def _own() -> datetime:
+    # SQLite has no server: its time is this machine's, and its own functions cut it to milliseconds.
+    return datetime.now(UTC)  # noqa: TID251 - the one place where the two are the same
+
+
+def _noted(moment: datetime) -> datetime:
     global _read, _read_at
-    if connection.vendor == "mysql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT UTC_TIMESTAMP(6)")
-            (value,) = cursor.fetchone()
-        moment: datetime = value.replace(tzinfo=UTC)
-    else:
-        # SQLite has no server: its time is this machine's, and its own functions cut it to milliseconds.
-        moment = datetime.now(UTC)  # noqa: TID251 - the one place where the two are the same
     with _lock:
         _read, _read_at = moment, _ticks()
     return moment

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import connection
 
+from notifier import clock
 from notifier.lifecycle.rowwise import update_rows
 from notifier.models import PartnerState
 from notifier.policy import circuit, flow
@@ -37,33 +38,62 @@ class Turned:
     circuit: Circuit
 
 
-def lock(partner_keys: Collection[int]) -> dict[int, Flow]:
+def lock(partner_keys: Collection[int]) -> tuple[dict[int, Flow], datetime]:
     """What holds these partners back, their state rows locked until the transaction ends; what another claim holds is left out.
+
+    And the database's time, which is not asked for in a statement of its own.
 
     Most rows say that nothing does, and a claim of a hundred partners has no time for a hundred instances: whole rows are
     read of the others only. Where the database cannot skip locked rows (SQLite), the transaction itself is the lock.
     """
     if not partner_keys:
-        return {}
+        return {}, clock.read()
     skip = " FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
     operations: Any = connection.ops  # django-stubs knows the base class only
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT partner_id, paused_at IS NULL AND hold_until IS NULL AND circuit_state = %s, tokens, tokens_at "  # noqa: S608 - no text of a caller's
-            f"FROM {operations.quote_name(PartnerState._meta.db_table)} "
+            "SELECT partner_id, paused_at IS NULL AND hold_until IS NULL AND circuit_state = %s, tokens, tokens_at, "  # noqa: S608 - no text of a caller's
+            f"{clock.sql()} FROM {operations.quote_name(PartnerState._meta.db_table)} "
             f"WHERE partner_id IN ({', '.join(['%s'] * len(partner_keys))}){skip}",
             [circuit.State.CLOSED.value, *partner_keys],
         )
         rows = cursor.fetchall()
+    now = clock.answered(rows[0][-1]) if rows else clock.read()
     flows = {}
-    for key, free, tokens, tokens_at in rows:
+    for key, free, tokens, tokens_at, _ in rows:
         if free:
             at = operations.convert_datetimefield_value(tokens_at, None, connection)
             flows[key] = _FREE if tokens is None else Flow(tokens=tokens, tokens_at=at)
     held = [key for key, *_ in rows if key not in flows]
     if held:
-        flows |= {state.pk: state.flow() for state in PartnerState.objects.filter(pk__in=held)}
-    return flows
+        flows |= {state.pk: state.flow() for state in _read(held)}
+    return flows, now
+
+
+def _read(keys: Collection[int], *, lock: bool = False) -> list[PartnerState]:
+    """The rows, in the order of their keys. Written out: for a statement of a few rows Django's way to its text costs more than the rest."""
+    operations: Any = connection.ops  # django-stubs knows the base class only
+    fields = PartnerState._meta.concrete_fields
+    columns = ", ".join(operations.quote_name(field.column) for field in fields)
+    suffix = " FOR UPDATE" if lock and connection.features.has_select_for_update else ""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {columns} FROM {operations.quote_name(PartnerState._meta.db_table)} "  # noqa: S608 - names of columns only
+            f"WHERE partner_id IN ({', '.join(['%s'] * len(keys))}) ORDER BY partner_id{suffix}",
+            list(keys),
+        )
+        rows = cursor.fetchall()
+    moment = operations.convert_datetimefield_value
+    is_moment = [field.get_internal_type() == "DateTimeField" for field in fields]
+    names = [field.attname for field in fields]
+    return [
+        PartnerState.from_db(
+            connection.alias,
+            names,
+            [moment(value, None, connection) if at else value for value, at in zip(row, is_moment, strict=True)],
+        )
+        for row in rows
+    ]
 
 
 def spend(taken: Mapping[int, int], flows: Mapping[int, tuple[Flow, Limits]], *, now: datetime) -> None:
@@ -93,7 +123,9 @@ def learn(lessons: Mapping[int, Lesson], *, now: datetime) -> list[Turned]:
 
     A crash before the commit forgets it; what comes back next teaches it again.
     """
-    locked = PartnerState.objects.filter(pk__in=lessons).order_by("pk").select_for_update()
+    if not lessons:
+        return []
+    locked = _read(lessons, lock=True)
     holds: list[Mapping[str, Any]] = []
     circuits: dict[int, Circuit] = {}
     turned: list[Turned] = []

@@ -10,31 +10,39 @@ T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """Round robin (Nagle, RFC 970, section 5): who puts in one waits for one of each other, not for their hundreds.
+    """Who puts in one does not wait for the hundreds of others. Safe for threads.
 
-    Safe for threads.
+    Round robin (Nagle, RFC 970, section 5), in which a sender that had nothing here begins before those that had
+    (RFC 8290, section 4.2: new and old queues).
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # In the order of their turns; none is empty.
-        self._lines: dict[str, deque[T]] = {}
+        self._count = 0
+        # In the order of their turns. An old line may be empty: whoever comes again at once is not new again.
+        self._new: dict[str, deque[T]] = {}
+        self._old: dict[str, deque[T]] = {}
 
     def put(self, sender: str, item: T) -> None:
         with self._lock:
-            self._lines.setdefault(sender, deque()).append(item)
+            self._count += 1
+            line = self._old.get(sender)
+            if line is None:
+                line = self._new.setdefault(sender, deque())
+            line.append(item)
 
     def get(self) -> T | None:
         """The next one; None where there is none."""
         with self._lock:
-            if not self._lines:
-                return None
-            sender = next(iter(self._lines))
-            line = self._lines.pop(sender)
-            item = line.popleft()
-            if line:
-                self._lines[sender] = line  # behind the others
-            return item
+            while lines := self._new or self._old:
+                sender = next(iter(lines))
+                line = lines.pop(sender)
+                if line:
+                    self._count -= 1
+                    item = line.popleft()
+                    self._old[sender] = line  # behind the others
+                    return item
+            return None
 
     def __bool__(self) -> bool:
-        return bool(self._lines)
+        return self._count > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import uuid
 from collections import Counter
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
+from django.db import connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Case, Count, F, Q, Value, When
 
 from notifier.models import NotificationTask, Status
@@ -50,6 +52,8 @@ class Claim:
     lease_token: uuid.UUID
     # Whether the body is still a token of notifier.sealing.
     body_sealed: bool = False
+    # Whether it had been due for longer than ``late_after`` when it was claimed.
+    late: bool = False
 
     @property
     def attempts_used(self) -> int:
@@ -74,7 +78,12 @@ def in_flight(partner_keys: Collection[int], *, now: datetime) -> dict[int, int]
 
 
 def claim(
-    shares: Mapping[int, int], *, now: datetime, lease_for: timedelta, found: Counter[int] | None = None
+    shares: Mapping[int, int],
+    *,
+    now: datetime,
+    lease_for: timedelta,
+    found: Counter[int] | None = None,
+    late_after: timedelta = timedelta(seconds=1),
 ) -> list[Claim]:
     """Lease due tasks, at most ``shares[partner key]`` of each partner: higher priority first, then the longest due.
 
@@ -86,16 +95,16 @@ def claim(
     wanted = {partner: share for partner, share in shares.items() if share > 0}
     if not wanted:
         return []
-    due = _due(wanted, now)
+    due = _due(wanted, now, late_before=now - late_after)
     if found is not None:
-        found.update(partner for _, partner in due)
-    keys = [key for key, _ in due]
+        found.update(partner for _, partner, _ in due)
+    keys = [key for key, _, _ in due]
     if not keys:
         return []
     token = uuid.uuid4()
     if not _lease(keys, token, now=now, until=now + lease_for):
         return []
-    claims = _leased(keys, token)
+    claims = _leased(keys, token, late={key for key, _, late in due if late})
     position = {key: index for index, key in enumerate(keys)}
     return sorted(claims, key=lambda claim: position[claim.id])
 
@@ -113,21 +122,23 @@ def _lease(keys: Sequence[int], token: uuid.UUID, *, now: datetime, until: datet
         return int(cursor.rowcount)
 
 
-def _leased(keys: Sequence[int], token: uuid.UUID) -> list[Claim]:
+def _leased(keys: Sequence[int], token: uuid.UUID, late: Collection[int]) -> list[Claim]:
     """Those of the keys that have the token: others were cancelled or expired between the statements.
 
     Rows as the driver gives them, because the model's way to values costs as much as the request itself.
     """
-    columns = ", ".join(connection.ops.quote_name(name) for name in _COLUMNS)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {columns} FROM {_table()} WHERE id IN ({_marks(keys)}) AND lease_token = %s",  # noqa: S608 - no text of a caller's
+            f"SELECT {_columns()} FROM {_table()} WHERE id IN ({_marks(keys)}) AND lease_token = %s",  # noqa: S608 - no text of a caller's
             [*keys, _stored(token)],
         )
-        return [_claim(row, token) for row in cursor.fetchall()]
+        rows = cursor.fetchall()
+    # Asked for once: Django finds the thread's connection anew each time.
+    current = connections[connection.alias]
+    return [_claim(row, token, late, current) for row in rows]
 
 
-def _claim(row: Sequence[Any], token: uuid.UUID) -> Claim:
+def _claim(row: Sequence[Any], token: uuid.UUID, late: Collection[int], connection: BaseDatabaseWrapper) -> Claim:
     operations: Any = connection.ops  # django-stubs knows the base class only
     given = dict(zip(_COLUMNS, row, strict=True))
     given["task_id"] = uuid.UUID(given["task_id"])
@@ -136,9 +147,15 @@ def _claim(row: Sequence[Any], token: uuid.UUID) -> Claim:
     given["body_sealed"] = bool(given["body_sealed"])
     for moment in ("created_at", "deliver_at"):
         given[moment] = operations.convert_datetimefield_value(given[moment], None, connection)
-    return Claim(**given, lease_token=token)
+    return Claim(**given, lease_token=token, late=given["id"] in late)
 
 
+@functools.cache
+def _columns() -> str:
+    return ", ".join(connection.ops.quote_name(name) for name in _COLUMNS)
+
+
+@functools.cache
 def _table() -> str:
     return connection.ops.quote_name(NotificationTask._meta.db_table)
 
@@ -152,23 +169,23 @@ def _stored(token: uuid.UUID) -> str:
     return str(token) if connection.features.has_native_uuid_field else token.hex
 
 
-def _due(shares: Mapping[int, int], now: datetime) -> list[tuple[int, int]]:
-    """Keys of due tasks and their partners, one index range (partner, rank, next_attempt_at) for each partner and rank, no sort."""
+def _due(shares: Mapping[int, int], now: datetime, *, late_before: datetime) -> list[tuple[int, int, int]]:
+    """Keys of due tasks, their partners, and whether they were due before then: one index range (partner, rank, next_attempt_at) for each partner and rank, no sort."""
     table, rank = _table(), connection.ops.quote_name("rank")
     ranks = ", ".join(str(number) for number in range(HIGHEST_PRIORITY + 1))
     one = (
-        f"SELECT id, partner_id FROM {table} WHERE partner_id = %s AND {rank} IN ({ranks}) AND next_attempt_at <= %s "  # noqa: S608 - no text of a caller's
+        f"SELECT id, partner_id, next_attempt_at < %s AS late FROM {table} WHERE partner_id = %s AND {rank} IN ({ranks}) AND next_attempt_at <= %s "  # noqa: S608 - no text of a caller's
         f"ORDER BY {rank}, next_attempt_at LIMIT %s"
     )
     # SQLite takes ORDER BY and LIMIT inside a compound only in a subquery; MySQL would materialise that one.
-    part = f"SELECT id, partner_id FROM ({one})" if connection.vendor == "sqlite" else f"({one})"  # noqa: S608 - no text of a caller's
-    due = connection.ops.adapt_datetimefield_value(now)
+    part = f"SELECT id, partner_id, late FROM ({one})" if connection.vendor == "sqlite" else f"({one})"  # noqa: S608 - no text of a caller's
+    due, late = map(connection.ops.adapt_datetimefield_value, (now, late_before))
     parameters: list[Any] = []
     for partner, share in shares.items():
-        parameters += [partner, due, share]
+        parameters += [late, partner, due, share]
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join([part] * len(shares)), parameters)
-        return [(key, partner) for key, partner in cursor.fetchall()]
+        return list(cursor.fetchall())
 
 
 def give_back(claims: Sequence[Claim], *, now: datetime) -> int:

@@ -62,6 +62,11 @@ class Server(ABC):
             self.process.send_signal(sign)
             self.process.wait(30)
 
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
     def signal(self, sign: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(sign)

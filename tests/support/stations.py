@@ -9,7 +9,7 @@ from datetime import datetime
 from deliveries.claimer import Claimer
 from deliveries.recorder import Recorder
 from deliveries.sending import Sending
-from deliveries.woken import Woken
+from deliveries.woken import Lane, Woken
 from notifier.models import Partner
 from notifier.policy.exchange import Exchange, Timing
 
@@ -37,7 +37,7 @@ class Stations:
         # Whom the recorder woke in all workers.
         self.woken_everywhere: list[str] = []
         self.on_release: Callable[[], object] = lambda: None
-        self.claimer = Claimer(self.woken, send=self._send, idle=self._idle)
+        self.claimers = [Claimer(self.woken, lane, send=self._send, idle=self._idle, wait_seconds=0) for lane in Lane]
         self.recorder = Recorder(release=self._release, wake=self._wake, wake_later=self.woken.wake_later)
 
     def _send(self, sending: Sending, now: datetime) -> None:
@@ -57,9 +57,9 @@ class Stations:
         self.woken.wake(woken)
 
     def work(self, *partners: Partner) -> bool:
-        """Wake the partners and give one turn."""
+        """Wake the partners and give a turn to those on time, and one to those behind."""
         self.woken.wake([partner.partner_id for partner in partners])
-        return self.claimer.work()
+        return all(claimer.work() for claimer in self.claimers)
 
     def turn(self, *partners: Partner) -> list[Sending]:
         """What the partners' turn sent."""
@@ -85,4 +85,4 @@ class Stations:
 
     def next(self) -> list[str]:
         """Whose turn would be next; it is theirs no longer."""
-        return list(self.woken.take(5, most_rows=100, timeout=0))
+        return [name for lane in Lane for name in self.woken.take(lane, 5, most_rows=100, timeout=0)]

@@ -206,4 +206,4 @@ def test_partners_of_this_transaction_are_locked() -> None:
     partner = make_partner()
 
     with transaction.atomic():
-        assert set(partner_flow.lock([partner.pk, 10**9])) == {partner.pk}
+        assert set(partner_flow.lock([partner.pk, 10**9])[0]) == {partner.pk}

@@ -57,10 +57,10 @@ def test_partners_that_another_claim_holds_are_skipped() -> None:
 
     def lock() -> set[int]:
         with transaction.atomic():
-            return set(partner_flow.lock([held.pk, free.pk]))
+            return set(partner_flow.lock([held.pk, free.pk])[0])
 
     with transaction.atomic():
-        assert set(partner_flow.lock([held.pk])) == {held.pk}
+        assert set(partner_flow.lock([held.pk])[0]) == {held.pk}
         other = Other(lock)
         assert other.ended() == {free.pk}
 
@@ -76,8 +76,8 @@ def test_claims_side_by_side_take_each_task_once() -> None:
         taken: list[int] = []
         while NotificationTask.objects.filter(next_attempt_at__isnull=False).exists():
             with transaction.atomic():
-                locked = partner_flow.lock([partner.pk for partner in partners])
-                claims = lifecycle.claim(dict.fromkeys(locked, 3), now=now, lease_for=LEASE)
+                flows = partner_flow.lock([partner.pk for partner in partners])[0]
+                claims = lifecycle.claim(dict.fromkeys(flows, 3), now=now, lease_for=LEASE)
             taken += [claim.id for claim in claims]
         return taken
 

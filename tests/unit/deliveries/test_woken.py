@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import pytest
 
+from deliveries.pace import PACE_SECONDS, PACED_ROWS
 from deliveries.slots import PROMPT_SECONDS
-from deliveries.woken import OTHERS_BESIDE, Woken
+from deliveries.woken import OTHERS_BESIDE, Lane, Woken
 
 QUICKLY = 0.01
 SLOWLY = PROMPT_SECONDS * 2
@@ -15,7 +16,7 @@ SLOWLY = PROMPT_SECONDS * 2
 
 def _take(woken: Woken, most_partners: int = 100, *, timeout: float = 0) -> list[str]:
     """Whose turn it is, in order."""
-    return list(woken.take(most_partners, most_rows=20, timeout=timeout))
+    return list(woken.take(Lane.BEHIND, most_partners, most_rows=200, timeout=timeout))
 
 
 def _answer(woken: Woken, partner_ids: Iterable[str], seconds: float = QUICKLY) -> None:
@@ -154,7 +155,55 @@ def test_each_partner_of_a_turn_gets_its_part_of_the_rows() -> None:
     _answer(woken, "abcd")
     woken.wake("abcd")
 
-    assert woken.take(100, most_rows=20, timeout=0) == dict.fromkeys("abcd", 5)
+    assert woken.take(Lane.BEHIND, 100, most_rows=20, timeout=0) == dict.fromkeys("abcd", 5)
+
+
+def test_those_on_time_have_a_line_of_their_own() -> None:
+    woken = Woken(slots=1000)
+    woken.served(on_time=["healthy"], behind=["flood"], claims=2)
+    woken.wake(["flood", "healthy", "new"])
+
+    assert list(woken.take(Lane.ON_TIME, 100, most_rows=200, timeout=0)) == ["healthy"]
+    woken.served(on_time=[], behind=["healthy"], claims=1)
+    woken.wake(["healthy"])
+    assert woken.take(Lane.ON_TIME, 100, most_rows=200, timeout=0) == {}
+    assert _take(woken, timeout=5) == ["flood", "new", "healthy"]
+
+
+def test_those_behind_wait_for_their_pause_beside_others_and_get_a_short_turn() -> None:
+    woken = Woken(slots=1000)
+    _answer(woken, ["flood"])
+    woken.served(on_time=["healthy"], behind=["flood"], claims=2)
+    woken.wake(["flood"])
+
+    begun = time.monotonic()
+    assert _take(woken) == []
+    assert woken.take(Lane.BEHIND, 100, most_rows=200, timeout=5) == {"flood": PACED_ROWS}
+    assert time.monotonic() - begun > PACE_SECONDS / 2
+
+
+def test_with_nobody_on_time_those_behind_have_the_whole_turn() -> None:
+    woken = Woken(slots=1000)
+    _answer(woken, ["flood"])
+    woken.served(on_time=[], behind=["flood"], claims=2)
+    woken.wake(["flood"])
+
+    assert woken.take(Lane.BEHIND, 100, most_rows=200, timeout=0) == {"flood": 200}
+
+
+def test_two_turns_at_once_do_not_get_the_same_slots() -> None:
+    woken = Woken(slots=10)
+    _answer(woken, ["healthy", "flood"])
+    woken.served(on_time=["healthy"], behind=["flood"], claims=1)
+    woken.wake(["flood", "healthy"])
+
+    flood = woken.take(Lane.BEHIND, 100, most_rows=200, timeout=5)["flood"]
+    healthy = woken.take(Lane.ON_TIME, 100, most_rows=200, timeout=0)["healthy"]
+    assert flood + healthy <= 10
+    # The flood's turn found less than it might have had.
+    woken.occupy({"flood": 1}, lane=Lane.BEHIND)
+    woken.wake(["healthy"])
+    assert woken.take(Lane.ON_TIME, 100, most_rows=200, timeout=0)["healthy"] > healthy
 
 
 def test_taking_ends_at_its_timeout() -> None:

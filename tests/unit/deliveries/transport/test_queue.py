@@ -30,16 +30,30 @@ def test_a_senders_own_keep_their_order() -> None:
     assert _all(queue) == ["0", "1", "2", "3", "4"]
 
 
-def test_whoever_was_served_stands_behind_those_who_were_not() -> None:
+def test_a_sender_that_is_new_here_begins_before_those_that_were_served() -> None:
     queue: FairQueue[str] = FairQueue()
     queue.put("a", "a 0")
     queue.put("a", "a 1")
     queue.put("b", "b 0")
-    assert queue.get() == "a 0"
+    queue.put("b", "b 1")
+    assert (queue.get(), queue.get()) == ("a 0", "b 0")
 
-    queue.put("c", "c 0")
+    queue.put("new", "new 0")
+    queue.put("new", "new 1")
 
-    assert _all(queue) == ["b 0", "a 1", "c 0"]
+    assert _all(queue) == ["new 0", "a 1", "b 1", "new 1"]
+
+
+def test_a_sender_that_comes_again_at_once_is_not_new_again() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for number in range(3):
+        queue.put("flood", f"flood {number}")
+    queue.put("again", "again 0")
+    assert (queue.get(), queue.get()) == ("flood 0", "again 0")
+
+    queue.put("again", "again 1")
+
+    assert _all(queue) == ["flood 1", "again 1", "flood 2"]
 
 
 def test_it_is_true_while_something_waits() -> None:

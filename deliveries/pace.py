@@ -1,0 +1,62 @@
+"""Who is served on time and who is behind, and how those behind stand back beside the others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+# A partner is behind when something that was claimed of it had been due for so long. So long after a claim of one that
+# is not, those behind stand back.
+ON_TIME_SECONDS = 1.0
+# Beside partners that are served on time, those behind get short turns, and a pause between them: all share one interpreter
+# and one database. What has waited for a second can wait for a few milliseconds more.
+PACED_ROWS = 10
+PACE_SECONDS = 0.03
+# A backlog that fills its turns for so long has them doubled, and again after as long: else one that grows as fast as short
+# turns drain it would never be gone, while others are on time.
+PATIENCE_SECONDS = 60.0
+MOST_DOUBLINGS = 6
+
+
+class Pace:
+    """Not safe for threads: ``Woken`` guards it. Times are the caller's monotonic clock, in seconds.
+
+    A partner of which nothing has been claimed yet counts as behind. After a restart all is learned again.
+    """
+
+    def __init__(self) -> None:
+        self._on_time: set[str] = set()
+        self._on_time_at = float("-inf")
+        self._opens_at = float("-inf")
+        # Since when each turn of those behind was as long as it might be.
+        self._full_since: float | None = None
+
+    def is_on_time(self, partner_id: str) -> bool:
+        """Whether the last claim of this partner was."""
+        return partner_id in self._on_time
+
+    def stands_back(self, now: float) -> bool:
+        """Whether those behind get short turns, because others are served on time."""
+        return self._on_time_at > now - ON_TIME_SECONDS
+
+    def opens_at(self, now: float) -> float:
+        """When those behind may have their next turn."""
+        return self._opens_at if self.stands_back(now) else now
+
+    def rows(self, now: float) -> int:
+        """How many rows such a short turn may have."""
+        doublings = 0 if self._full_since is None else int((now - self._full_since) / PATIENCE_SECONDS)
+        return PACED_ROWS << min(doublings, MOST_DOUBLINGS)
+
+    def served(self, *, on_time: Collection[str], behind: Collection[str], claims: int, now: float) -> None:
+        """A turn has ended, in which so many rows were claimed of these."""
+        self._on_time.difference_update(behind)
+        self._on_time.update(on_time)
+        if on_time:
+            self._on_time_at = now
+        if not behind:
+            return
+        self._opens_at = now + PACE_SECONDS
+        if claims < self.rows(now):
+            self._full_since = None
+        elif self._full_since is None:
+            self._full_since = now
