@@ -109,6 +109,7 @@ def _latencies(rigged: Rig, healthy: Receiver) -> list[float]:
     """Milliseconds from the 202 to the arrival at the partner, for a round of steady posts."""
     accepted: dict[int, int] = {}
     healthy.forget()
+    rigged.system.client.close()  # the server has closed it during the fill; it is opened again
     begun = time.monotonic()
     for number in range(int(ROUND_SECONDS * POSTS_PER_SECOND)):
         time.sleep(max(0.0, begun + number / POSTS_PER_SECOND - time.monotonic()))  # noqa: TID251 - a steady rate

@@ -1,4 +1,4 @@
-"""The recorder: writes what came back, all that arrived within 10 ms in one short transaction, and what it taught."""
+"""The recorder: writes what came back, all that arrived within 25 ms in one short transaction, and what it taught."""
 
 from __future__ import annotations
 
