@@ -19,7 +19,7 @@ from notifier.tracing import tracing
 
 # After each wait for the database a thread gets the interpreter back only when another gives it up: by default after
 # 5 ms, which a claim of eight statements beside a busy engine and recorder would pay eight times.
-SWITCH_SECONDS = 0.0001
+SWITCH_SECONDS = 0.0005
 
 _dispatcher: Dispatcher | None = None
 

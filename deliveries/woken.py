@@ -55,7 +55,10 @@ class Woken:
     """
 
     def __init__(self, slots: int) -> None:
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
+        # One for each claimer, so that what concerns the other does not wake it.
+        self._changed = {lane: threading.Condition(self._lock) for lane in Lane}
+        self._all_free = threading.Condition(self._lock)
         self._slots = Slots(slots)
         self._pace = Pace()
         self._lines = {lane: _Line() for lane in Lane}
@@ -74,28 +77,30 @@ class Woken:
 
     def wake(self, partner_ids: Iterable[str]) -> None:
         """These have work now."""
-        with self._condition:
+        with self._lock:
             self._ready(partner_ids, time.monotonic())
-            self._condition.notify_all()
+            self._tell()
 
     def wake_later(self, partner_ids: Collection[str], seconds: float) -> None:
         """These have work after so many seconds, or sooner where an earlier call said so."""
         at = time.monotonic() + seconds
-        with self._condition:
+        with self._lock:
             for partner_id in partner_ids:
                 if at < self._alarms.get(partner_id, float("inf")):
                     self._alarms[partner_id] = at
                     heapq.heappush(self._later, (at, partner_id))
-            self._condition.notify_all()
+            if self._later and self._later[0][0] >= at:
+                for changed in self._changed.values():
+                    changed.notify()
 
     def wake_on_release(self, partner_ids: Iterable[str]) -> None:
         """These may have work as soon as one of their own slots is free."""
-        with self._condition:
+        with self._lock:
             self._on_release.update(partner_ids)
 
     def occupy(self, counts: Mapping[str, int], *, lane: Lane | None = None) -> None:
         """These slots are in use now; ``lane``: and the others of its turn are not needed."""
-        with self._condition:
+        with self._lock:
             if lane is not None:
                 self._promised[lane] = 0
             now = time.monotonic()
@@ -104,37 +109,38 @@ class Woken:
 
     def release(self, finished: Collection[tuple[str, float]]) -> None:
         """A slot each of these partners is free again, after a request of so many seconds."""
-        with self._condition:
+        with self._lock:
             now = time.monotonic()
             for partner_id, took_seconds in finished:
                 self._slots.release(partner_id, took_seconds, now)
                 if partner_id in self._on_release:
                     self._on_release.discard(partner_id)
                     self._ready((partner_id,), now)
-            self._condition.notify_all()
+            self._tell()
 
     def give_back(self, counts: Mapping[str, int]) -> None:
         """These slots were not used after all."""
-        with self._condition:
+        with self._lock:
             for partner_id, count in counts.items():
                 self._slots.give_back(partner_id, count)
-            self._condition.notify_all()
+            self._tell()
 
     def served(self, *, on_time: Collection[str], behind: Collection[str], claims: int) -> None:
         """The last turn has ended: of whom something was claimed, and how many rows."""
-        with self._condition:
+        with self._lock:
             self._pace.served(on_time=on_time, behind=behind, claims=claims, now=time.monotonic())
 
     def wait_for_release(self, timeout: float) -> None:
         """Until all slots are free, or so many seconds have passed."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._slots.free == self._slots.total, timeout)
+        with self._lock:
+            self._all_free.wait_for(lambda: self._slots.free == self._slots.total, timeout)
 
     def stop(self) -> None:
         """No more turns."""
-        with self._condition:
+        with self._lock:
             self._stopped = True
-            self._condition.notify_all()
+            for changed in self._changed.values():
+                changed.notify()
 
     @property
     def stopped(self) -> bool:
@@ -146,18 +152,27 @@ class Woken:
         They are taken off before their rows are read, so that a row committed later finds a wake.
         """
         give_up = time.monotonic() + timeout
-        with self._condition:
+        with self._lock:
             self._promised[lane] = 0
             while not self._stopped:
                 now = time.monotonic()
                 self._ring(now)
+                self._tell(but=lane)
                 if taken := self._next(lane, most_partners, most_rows, now):
                     self._promised[lane] = sum(taken.values())
                     return taken
                 if now >= give_up:
                     return {}
-                self._condition.wait(min(give_up, self._next_alarm(lane, now)) - now)
+                self._changed[lane].wait(min(give_up, self._next_alarm(lane, now)) - now)
             return {}
+
+    def _tell(self, *, but: Lane | None = None) -> None:
+        """There may be a turn for these now, or everything has come back."""
+        for lane, line in self._lines.items():
+            if line and lane is not but:
+                self._changed[lane].notify()
+        if self._slots.free == self._slots.total:
+            self._all_free.notify_all()
 
     def _next_alarm(self, lane: Lane, now: float) -> float:
         """When something may have changed that nobody tells."""
