@@ -42,6 +42,10 @@ class Visitor:
         cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
         self._context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": self.home}])
 
+    def grant(self, *permissions: str) -> None:
+        """What the browser would ask the person for."""
+        self._context.grant_permissions(list(permissions), origin=self.home)
+
     def go(self, path: str, *, width: int = 1280, dark: bool = False) -> Page:
         """Open the page, once it is at rest."""
         self.page.set_viewport_size({"width": width, "height": 900})
