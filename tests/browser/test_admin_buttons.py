@@ -62,7 +62,7 @@ def test_a_policy_that_is_not_saved_shows_its_attempts(root: Visitor) -> None:
 
     # A line of names, and one for each attempt.
     expect(root.page.locator(".ntf-preview .ntf-attempt-times tr")).to_have_count(1 + 4)
-    root.page.locator("[name=max_attempts]").fill("-1")
+    root.page.locator("[name=max_attempts]").fill("0")
     root.page.get_by_role("button", name="Preview the attempts").click()
     root.page.get_by_text("must be between 1 and").wait_for()
     assert Partner.objects.get(pk=partner.pk).max_attempts == partner.max_attempts
