@@ -27,8 +27,9 @@ class Pace:
         self._on_time: set[str] = set()
         self._on_time_at = float("-inf")
         self._opens_at = float("-inf")
-        # Since when each turn of those behind was as long as it might be.
+        # Since when those behind have stood back with each turn as long as it might be, and when they had the last.
         self._full_since: float | None = None
+        self._behind_at = float("-inf")
 
     def is_on_time(self, partner_id: str) -> bool:
         """Whether the last claim of this partner was."""
@@ -44,8 +45,9 @@ class Pace:
 
     def rows(self, now: float) -> int:
         """How many rows such a short turn may have."""
-        doublings = 0 if self._full_since is None else int((now - self._full_since) / PATIENCE_SECONDS)
-        return PACED_ROWS << min(doublings, MOST_DOUBLINGS)
+        if self._full_since is None or now - self._behind_at > ON_TIME_SECONDS:
+            return PACED_ROWS
+        return PACED_ROWS << min(int((now - self._full_since) / PATIENCE_SECONDS), MOST_DOUBLINGS)
 
     def served(self, *, on_time: Collection[str], behind: Collection[str], claims: int, now: float) -> None:
         """A turn has ended, in which so many rows were claimed of these."""
@@ -55,8 +57,10 @@ class Pace:
             self._on_time_at = now
         if not behind:
             return
-        self._opens_at = now + PACE_SECONDS
-        if claims < self.rows(now):
+        full = self.stands_back(now) and claims >= self.rows(now)
+        if not full:
             self._full_since = None
-        elif self._full_since is None:
+        elif self._full_since is None or now - self._behind_at > ON_TIME_SECONDS:
             self._full_since = now
+        self._behind_at = now
+        self._opens_at = now + PACE_SECONDS

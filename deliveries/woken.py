@@ -157,7 +157,6 @@ class Woken:
             while not self._stopped:
                 now = time.monotonic()
                 self._ring(now)
-                self._tell(but=lane)
                 if taken := self._next(lane, most_partners, most_rows, now):
                     self._promised[lane] = sum(taken.values())
                     return taken
@@ -166,10 +165,10 @@ class Woken:
                 self._changed[lane].wait(min(give_up, self._next_alarm(lane, now)) - now)
             return {}
 
-    def _tell(self, *, but: Lane | None = None) -> None:
+    def _tell(self) -> None:
         """There may be a turn for these now, or everything has come back."""
         for lane, line in self._lines.items():
-            if line and lane is not but:
+            if line:
                 self._changed[lane].notify()
         if self._slots.free == self._slots.total:
             self._all_free.notify_all()
@@ -181,11 +180,16 @@ class Woken:
         return opens_at if lane is Lane.BEHIND and self._lines[lane] and now < opens_at < alarm else alarm
 
     def _ring(self, now: float) -> None:
+        rang = False
         while self._later and self._later[0][0] <= now:
             at, partner_id = heapq.heappop(self._later)
             if self._alarms.get(partner_id) == at:
                 del self._alarms[partner_id]
                 self._ready((partner_id,), now)
+                rang = True
+        if rang:
+            # Not otherwise: with no slot free, two claimers would wake each other for ever.
+            self._tell()
 
     def _ready(self, partner_ids: Iterable[str], now: float) -> None:
         for partner_id in partner_ids:

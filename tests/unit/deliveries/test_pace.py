@@ -42,19 +42,45 @@ def test_between_their_turns_is_a_pause_but_not_where_nobody_is_on_time() -> Non
     assert pace.opens_at(20) == 20 + PACE_SECONDS
 
 
+def _flooded(pace: Pace, *, seconds: float, begun: float = 0.0) -> float:
+    """Full turns for so long, two a second; when they end."""
+    for tick in range(int(seconds * 2) + 1):
+        now = begun + tick / 2
+        _beside(pace, now=now, claims=pace.rows(now))
+    return begun + seconds
+
+
 def test_turns_that_stay_full_are_doubled_each_minute() -> None:
     pace = Pace()
-    for minute in range(MOST_DOUBLINGS + 3):
-        now = minute * PATIENCE_SECONDS
+    for minute in range(1, MOST_DOUBLINGS + 3):
+        now = _flooded(pace, seconds=PATIENCE_SECONDS, begun=(minute - 1) * PATIENCE_SECONDS)
         assert pace.rows(now) == PACED_ROWS << min(minute, MOST_DOUBLINGS)
-        _beside(pace, now=now, claims=pace.rows(now))
 
 
 def test_a_turn_that_is_not_full_ends_the_doubling() -> None:
     pace = Pace()
-    _beside(pace, now=0)
-    assert pace.rows(PATIENCE_SECONDS) == 2 * PACED_ROWS
+    now = _flooded(pace, seconds=PATIENCE_SECONDS)
+    assert pace.rows(now) == 2 * PACED_ROWS
 
-    _beside(pace, now=PATIENCE_SECONDS, claims=2 * PACED_ROWS - 1)
+    _beside(pace, now=now, claims=2 * PACED_ROWS - 1)
 
-    assert pace.rows(2 * PATIENCE_SECONDS) == PACED_ROWS
+    assert pace.rows(now) == PACED_ROWS
+
+
+def test_a_flood_that_comes_later_begins_anew() -> None:
+    pace = Pace()
+    now = _flooded(pace, seconds=PATIENCE_SECONDS)
+
+    assert pace.rows(now + 2 * ON_TIME_SECONDS) == PACED_ROWS
+    later = _flooded(pace, seconds=PATIENCE_SECONDS / 2, begun=now + PATIENCE_SECONDS)
+    assert pace.rows(later) == PACED_ROWS
+
+
+def test_what_a_flood_had_with_nobody_beside_it_does_not_count() -> None:
+    pace = Pace()
+    for second in range(600):
+        pace.served(on_time=[], behind=["flood"], claims=400, now=second)
+
+    pace.served(on_time=["healthy"], behind=[], claims=1, now=600)
+
+    assert pace.rows(600) == PACED_ROWS

@@ -191,6 +191,28 @@ def test_with_nobody_on_time_those_behind_have_the_whole_turn() -> None:
     assert woken.take(Lane.BEHIND, 100, most_rows=200, timeout=0) == {"flood": 200}
 
 
+def test_without_a_slot_two_claimers_sleep() -> None:
+    """Neither wakes the other for nothing: the time that both spend is next to none."""
+    woken = Woken(slots=2)
+    woken.served(on_time=["healthy"], behind=[], claims=1)
+    woken.occupy({"slow": 2})
+    woken.wake(["flood", "healthy"])
+    spent: list[float] = []
+
+    def claimer(lane: Lane) -> None:
+        begun = time.thread_time()
+        woken.take(lane, 100, most_rows=200, timeout=0.5)
+        spent.append(time.thread_time() - begun)
+
+    threads = [threading.Thread(target=claimer, args=(lane,)) for lane in Lane]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(spent) < 0.05
+
+
 def test_two_turns_at_once_do_not_get_the_same_slots() -> None:
     woken = Woken(slots=10)
     _answer(woken, ["healthy", "flood"])
