@@ -97,9 +97,11 @@ class Claimer:
         try:
             turn = self._turn(shares, begun)
         except (OperationalError, InterfaceError):
+            self._woken.occupy({}, lane=self._lane)
             self._woken.wake(shares)
             raise
         except Exception as error:  # noqa: BLE001 - a partner whose data cannot be used: its own failure, nobody else's
+            self._woken.occupy({}, lane=self._lane)
             self._fault(shares, error)
             return True
         measure.worker.claimed(turn.claims, partners=len(shares), now=turn.now, seconds=time.monotonic() - begun)
@@ -125,8 +127,9 @@ class Claimer:
             self._suspects.raised(shares, error)
 
     def _set_next(self, turn: Turn) -> None:
-        counts, behind = turn.counts, turn.behind
-        self._woken.served(on_time=counts.keys() - behind, behind=behind, claims=counts.total())
+        behind = turn.behind
+        more = not behind.isdisjoint(turn.more)
+        self._woken.served(self._lane, on_time=turn.counts.keys() - behind, behind=behind, more=more)
         if turn.more:
             self._woken.wake(turn.more)
             self._share(turn.more)
@@ -137,9 +140,10 @@ class Claimer:
 
     def _next(self) -> dict[str, int]:
         """Whose turn it is, and the slots that each may have. A suspect gets a turn alone."""
-        alone = self._suspects.alone() if self._woken.free > 0 else []
+        free = self._woken.free
+        alone = self._suspects.alone() if free > 0 else []
         if alone:
-            return dict.fromkeys(alone, min(PACED_ROWS, self._woken.free))
+            return dict.fromkeys(alone, min(PACED_ROWS, free))
         taken = self._woken.take(self._lane, TURN_PARTNERS, most_rows=TURN_ROWS, timeout=self._wait_seconds)
         return {partner_id: taken[partner_id] for partner_id in self._suspects.without(list(taken))}
 

@@ -11,7 +11,7 @@ ON_TIME_SECONDS = 1.0
 # and one database. What has waited for a second can wait for a few milliseconds more.
 PACED_ROWS = 10
 PACE_SECONDS = 0.03
-# A backlog that fills its turns for so long has them doubled, and again after as long: else one that grows as fast as short
+# A backlog that has more than its turns take for so long has them doubled, and again after as long: else one that grows as fast as short
 # turns drain it would never be gone, while others are on time.
 PATIENCE_SECONDS = 60.0
 MOST_DOUBLINGS = 6
@@ -27,7 +27,7 @@ class Pace:
         self._on_time: set[str] = set()
         self._on_time_at = float("-inf")
         self._opens_at = float("-inf")
-        # Since when those behind have stood back with each turn as long as it might be, and when they had the last.
+        # Since when those behind have stood back with more than each turn took, and when they had the last.
         self._full_since: float | None = None
         self._behind_at = float("-inf")
 
@@ -49,16 +49,16 @@ class Pace:
             return PACED_ROWS
         return PACED_ROWS << min(int((now - self._full_since) / PATIENCE_SECONDS), MOST_DOUBLINGS)
 
-    def served(self, *, on_time: Collection[str], behind: Collection[str], claims: int, now: float) -> None:
-        """A turn has ended, in which so many rows were claimed of these."""
+    def served(self, *, on_time: Collection[str], behind: Collection[str], now: float) -> None:
+        """A turn has ended, in which something was claimed of these."""
         self._on_time.difference_update(behind)
         self._on_time.update(on_time)
         if on_time:
             self._on_time_at = now
-        if not behind:
-            return
-        full = self.stands_back(now) and claims >= self.rows(now)
-        if not full:
+
+    def paused(self, *, more: bool, now: float) -> None:
+        """A turn of those behind has ended; ``more``: what it might have was not enough for some."""
+        if not more or not self.stands_back(now):
             self._full_since = None
         elif self._full_since is None or now - self._behind_at > ON_TIME_SECONDS:
             self._full_since = now

@@ -75,16 +75,25 @@ class Slots:
         return min(self.free, max(1, int(self.total * SLOW_SHARE)) - held)
 
     def shares(
-        self, partner_ids: Iterable[str], *, limit: int, most: int, prompt: bool, now: float, spoken_for: int = 0
+        self,
+        partner_ids: Iterable[str],
+        *,
+        limit: int,
+        most: int,
+        prompt: bool,
+        now: float,
+        spoken_for: int = 0,
+        slow_spoken_for: int = 0,
     ) -> dict[str, int]:
         """How many slots the first ``limit`` of these that may take any may take, at most ``most`` each.
 
-        ``prompt``: of all that is free, else of the slow ones' part. ``spoken_for``: slots that others get in this turn.
+        ``prompt``: of all that is free, else of the slow ones' part. ``spoken_for``: slots that others get in this turn, and
+        ``slow_spoken_for``: those of them that are of the slow ones' part.
         """
         free = self.free - spoken_for
         if not prompt:
             # What prompt ones got comes off what is free, not off the slow ones' part.
-            free = min(free, self.slow_free(now))
+            free = min(free, self.slow_free(now) - slow_spoken_for)
         threshold = PROMPT_THRESHOLD if prompt else SLOW_THRESHOLD
         found: dict[str, int] = {}
         for partner_id in partner_ids:

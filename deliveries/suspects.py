@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 class Suspects:
     """One claimer's, in its thread. After a turn that raised, each of its partners gets a turn alone.
 
-    Who raises alone is at fault: that is logged once, and its turns stay turns alone until one succeeds. The sweep
+    Who raises alone is at fault: that is logged once by each claimer, and its turns stay turns alone until one succeeds. The sweep
     wakes it for as long as it has work.
     """
 

@@ -64,6 +64,8 @@ class Woken:
         self._lines = {lane: _Line() for lane in Lane}
         # Slots that a turn has been given and does not hold yet.
         self._promised = dict.fromkeys(Lane, 0)
+        # Those of them that are of the slow ones' part.
+        self._promised_slow = dict.fromkeys(Lane, 0)
         self._later: list[tuple[float, str]] = []
         # The earliest time in _later of each partner; entries that are not it are passed over.
         self._alarms: dict[str, float] = {}
@@ -99,13 +101,14 @@ class Woken:
             self._on_release.update(partner_ids)
 
     def occupy(self, counts: Mapping[str, int], *, lane: Lane | None = None) -> None:
-        """These slots are in use now; ``lane``: and the others of its turn are not needed."""
+        """These slots are in use now; ``lane``: and the others that its turn might have had are not needed."""
         with self._lock:
-            if lane is not None:
-                self._promised[lane] = 0
             now = time.monotonic()
             for partner_id, count in counts.items():
                 self._slots.occupy(partner_id, count, now)
+            if lane is not None:
+                self._promised[lane] = self._promised_slow[lane] = 0
+                self._tell()
 
     def release(self, finished: Collection[tuple[str, float]]) -> None:
         """A slot each of these partners is free again, after a request of so many seconds."""
@@ -125,10 +128,13 @@ class Woken:
                 self._slots.give_back(partner_id, count)
             self._tell()
 
-    def served(self, *, on_time: Collection[str], behind: Collection[str], claims: int) -> None:
-        """The last turn has ended: of whom something was claimed, and how many rows."""
+    def served(self, lane: Lane, *, on_time: Collection[str], behind: Collection[str], more: bool) -> None:
+        """The last turn has ended: of whom something was claimed, and whether of those behind some have more."""
         with self._lock:
-            self._pace.served(on_time=on_time, behind=behind, claims=claims, now=time.monotonic())
+            now = time.monotonic()
+            self._pace.served(on_time=on_time, behind=behind, now=now)
+            if lane is Lane.BEHIND and behind:
+                self._pace.paused(more=more, now=now)
 
     def wait_for_release(self, timeout: float) -> None:
         """Until all slots are free, or so many seconds have passed."""
@@ -153,12 +159,11 @@ class Woken:
         """
         give_up = time.monotonic() + timeout
         with self._lock:
-            self._promised[lane] = 0
+            self._promised[lane] = self._promised_slow[lane] = 0
             while not self._stopped:
                 now = time.monotonic()
                 self._ring(now)
                 if taken := self._next(lane, most_partners, most_rows, now):
-                    self._promised[lane] = sum(taken.values())
                     return taken
                 if now >= give_up:
                     return {}
@@ -206,29 +211,31 @@ class Woken:
                 return {}
             most_rows = min(most_rows, self._pace.rows(now))
             most_partners = min(most_partners, most_rows)
-        return self._turn(line, most_partners, most_rows, now)
+        return self._turn(lane, most_partners, most_rows, now)
 
-    def _turn(self, line: _Line, most_partners: int, most_rows: int, now: float) -> dict[str, int]:
+    def _turn(self, lane: Lane, most_partners: int, most_rows: int, now: float) -> dict[str, int]:
+        line, promised = self._lines[lane], sum(self._promised.values())
         self._sort(line, most_partners, now)
-        prompt = list(itertools.islice(line.prompt, most_partners))
-        others = min(most_partners - len(prompt), len(line.others))
-        if prompt:
-            others = min(others, OTHERS_BESIDE, most_partners // 2)
-        promised = sum(self._promised.values())
-        most = _rows_each(most_rows, len(prompt), alone=len(prompt) == 1 and not others)
-        taken = self._slots.shares(prompt, limit=len(prompt), most=most, prompt=True, now=now, spoken_for=promised)
-        if others:
-            most = _rows_each(most_rows, len(prompt) + others, alone=not prompt and others == 1)
-            taken |= self._slots.shares(
-                line.others,
-                limit=others,
-                most=min(most, UNPROVEN_ROWS),
-                prompt=False,
-                now=now,
-                spoken_for=promised + sum(taken.values()),
-            )
-        line.leave(taken)
-        return taken
+        others = min(len(line.others), most_partners)
+        if line.prompt:
+            # A place for some of them in each turn, however many prompt ones there are.
+            others = min(others, OTHERS_BESIDE, max(1, most_partners // 4))
+        prompt = min(len(line.prompt), max(1, most_partners - others))
+        rows, rows_others = _rows_each(most_rows, prompt, others)
+        first = self._slots.shares(line.prompt, limit=prompt, most=rows, prompt=True, now=now, spoken_for=promised)
+        then = self._slots.shares(
+            line.others,
+            limit=others,
+            most=min(rows_others, UNPROVEN_ROWS),
+            prompt=False,
+            now=now,
+            spoken_for=promised + sum(first.values()),
+            slow_spoken_for=sum(self._promised_slow.values()),
+        )
+        self._promised[lane] = sum(first.values()) + sum(then.values())
+        self._promised_slow[lane] = sum(then.values())
+        line.leave([*first, *then])
+        return first | then
 
     def _sort(self, line: _Line, most_partners: int, now: float) -> None:
         """Partners at the head that have changed their kind while they waited go to the other part."""
@@ -243,10 +250,13 @@ class Woken:
                 other[partner_id] = None
 
 
-def _rows_each(most_rows: int, partners: int, *, alone: bool) -> int:
-    """The same part of the turn for each, what some cannot take is not shared out again; the whole for one alone.
+def _rows_each(most_rows: int, prompt: int, others: int) -> tuple[int, int]:
+    """How many rows each prompt partner of a turn may have, and each other; what some cannot take is not shared out again.
 
-    One with much to do beside others gets less than its part: its next turn comes at once, and theirs is the shorter.
+    The whole for one alone. One with much to do beside others gets less than its part: its next turn comes at once, and
+    theirs is the shorter. Beside prompt ones the others have half a part: what they hold, they may hold for long.
     """
-    part = max(1, most_rows // max(1, partners))
-    return part if alone else min(SHARED_ROWS, part)
+    if prompt + others == 1:
+        return most_rows, most_rows
+    each_other = max(1, min(SHARED_ROWS, most_rows // (prompt + others) // (2 if prompt else 1)))
+    return max(1, min(SHARED_ROWS, (most_rows - others * each_other) // max(1, prompt))), each_other

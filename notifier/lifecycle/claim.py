@@ -95,19 +95,18 @@ def claim(
     wanted = {partner: share for partner, share in shares.items() if share > 0}
     if not wanted:
         return []
-    token = uuid.uuid4()
-    due = _due(wanted, token, now=now, late_before=now - late_after)
+    due = _due(wanted, now, late_before=now - late_after)
     if found is not None:
-        found.update(claim.partner_id for claim in due)
-    keys = [claim.id for claim in due]
+        found.update(partner for _, partner, _ in due)
+    keys = [key for key, _, _ in due]
     if not keys:
         return []
-    count = _lease(keys, token, now=now, until=now + lease_for)
-    if count == len(due):
-        return due
-    # Some were cancelled between the statements, or have expired.
-    leased = _leased(keys, token) if count else set()
-    return [claim for claim in due if claim.id in leased]
+    token = uuid.uuid4()
+    if not _lease(keys, token, now=now, until=now + lease_for):
+        return []
+    claims = _leased(keys, token, late={key for key, _, late in due if late})
+    position = {key: index for index, key in enumerate(keys)}
+    return sorted(claims, key=lambda claim: position[claim.id])
 
 
 def _lease(keys: Sequence[int], token: uuid.UUID, *, now: datetime, until: datetime) -> int:
@@ -123,14 +122,32 @@ def _lease(keys: Sequence[int], token: uuid.UUID, *, now: datetime, until: datet
         return int(cursor.rowcount)
 
 
-def _leased(keys: Sequence[int], token: uuid.UUID) -> set[int]:
-    """Those of the keys that have the token."""
+def _leased(keys: Sequence[int], token: uuid.UUID, late: Collection[int]) -> list[Claim]:
+    """Those of the keys that have the token: others were cancelled or expired between the statements.
+
+    Rows as the driver gives them, because the model's way to values costs as much as the request itself.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT id FROM {_table()} WHERE id IN ({_marks(keys)}) AND lease_token = %s",  # noqa: S608 - no text of a caller's
+            f"SELECT {_columns()} FROM {_table()} WHERE id IN ({_marks(keys)}) AND lease_token = %s",  # noqa: S608 - no text of a caller's
             [*keys, _stored(token)],
         )
-        return {key for (key,) in cursor.fetchall()}
+        rows = cursor.fetchall()
+    # Asked for once: Django finds the thread's connection anew each time.
+    current = connections[connection.alias]
+    return [_claim(row, token, late, current) for row in rows]
+
+
+def _claim(row: Sequence[Any], token: uuid.UUID, late: Collection[int], connection: BaseDatabaseWrapper) -> Claim:
+    operations: Any = connection.ops  # django-stubs knows the base class only
+    given = dict(zip(_COLUMNS, row, strict=True))
+    given["task_id"] = uuid.UUID(given["task_id"])
+    given["headers"] = json.loads(given["headers"])
+    given["body"] = None if given["body"] is None else bytes(given["body"])
+    given["body_sealed"] = bool(given["body_sealed"])
+    for moment in ("created_at", "deliver_at"):
+        given[moment] = operations.convert_datetimefield_value(given[moment], None, connection)
+    return Claim(**given, lease_token=token, late=given["id"] in late)
 
 
 @functools.cache
@@ -152,43 +169,23 @@ def _stored(token: uuid.UUID) -> str:
     return str(token) if connection.features.has_native_uuid_field else token.hex
 
 
-def _due(shares: Mapping[int, int], token: uuid.UUID, *, now: datetime, late_before: datetime) -> list[Claim]:
-    """What the due tasks will be once they are leased: nobody else can lease them, because the partners are locked.
-
-    One index range (partner, rank, next_attempt_at) for each partner and rank, no sort.
-    """
+def _due(shares: Mapping[int, int], now: datetime, *, late_before: datetime) -> list[tuple[int, int, int]]:
+    """Keys of due tasks, their partners, and whether they were due before then: one index range (partner, rank, next_attempt_at) for each partner and rank, no sort."""
     table, rank = _table(), connection.ops.quote_name("rank")
     ranks = ", ".join(str(number) for number in range(HIGHEST_PRIORITY + 1))
     one = (
-        f"SELECT {_columns()}, next_attempt_at < %s AS late FROM {table} WHERE partner_id = %s AND {rank} IN ({ranks}) AND next_attempt_at <= %s "  # noqa: S608 - no text of a caller's
+        f"SELECT id, partner_id, next_attempt_at < %s AS late FROM {table} WHERE partner_id = %s AND {rank} IN ({ranks}) AND next_attempt_at <= %s "  # noqa: S608 - no text of a caller's
         f"ORDER BY {rank}, next_attempt_at LIMIT %s"
     )
     # SQLite takes ORDER BY and LIMIT inside a compound only in a subquery; MySQL would materialise that one.
-    part = f"SELECT {_columns()}, late FROM ({one})" if connection.vendor == "sqlite" else f"({one})"  # noqa: S608 - no text of a caller's
+    part = f"SELECT id, partner_id, late FROM ({one})" if connection.vendor == "sqlite" else f"({one})"  # noqa: S608 - no text of a caller's
     due, late = map(connection.ops.adapt_datetimefield_value, (now, late_before))
     parameters: list[Any] = []
     for partner, share in shares.items():
         parameters += [late, partner, due, share]
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join([part] * len(shares)), parameters)
-        rows = cursor.fetchall()
-    # Asked for once: Django finds the thread's connection anew each time.
-    current = connections[connection.alias]
-    return [_claim(row, token, current) for row in rows]
-
-
-def _claim(row: Sequence[Any], token: uuid.UUID, connection: BaseDatabaseWrapper) -> Claim:
-    """From a row as the driver gives it, because the model's way to values costs as much as the request itself."""
-    operations: Any = connection.ops  # django-stubs knows the base class only
-    given = dict(zip(_COLUMNS, row, strict=False))
-    given["task_id"] = uuid.UUID(given["task_id"])
-    given["headers"] = json.loads(given["headers"])
-    given["body"] = None if given["body"] is None else bytes(given["body"])
-    given["body_sealed"] = bool(given["body_sealed"])
-    given["attempt_count"] += 1
-    for moment in ("created_at", "deliver_at"):
-        given[moment] = operations.convert_datetimefield_value(given[moment], None, connection)
-    return Claim(**given, lease_token=token, late=bool(row[-1]))
+        return list(cursor.fetchall())
 
 
 def give_back(claims: Sequence[Claim], *, now: datetime) -> int:

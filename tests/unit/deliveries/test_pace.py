@@ -5,20 +5,21 @@ from __future__ import annotations
 from deliveries.pace import MOST_DOUBLINGS, ON_TIME_SECONDS, PACE_SECONDS, PACED_ROWS, PATIENCE_SECONDS, Pace
 
 
-def _beside(pace: Pace, *, now: float, claims: int = PACED_ROWS) -> None:
+def _beside(pace: Pace, *, now: float, more: bool = True) -> None:
     """One turn of those on time and one of those behind."""
-    pace.served(on_time=["healthy"], behind=[], claims=1, now=now)
-    pace.served(on_time=[], behind=["flood"], claims=claims, now=now)
+    pace.served(on_time=["healthy"], behind=[], now=now)
+    pace.served(on_time=[], behind=["flood"], now=now)
+    pace.paused(more=more, now=now)
 
 
 def test_a_partner_is_what_its_last_claim_was() -> None:
     pace = Pace()
     assert not pace.is_on_time("a")
 
-    pace.served(on_time=["a", "b"], behind=[], claims=2, now=0)
+    pace.served(on_time=["a", "b"], behind=[], now=0)
     assert pace.is_on_time("a")
 
-    pace.served(on_time=[], behind=["a"], claims=1, now=0)
+    pace.served(on_time=[], behind=["a"], now=0)
     assert (pace.is_on_time("a"), pace.is_on_time("b")) == (False, True)
 
 
@@ -26,7 +27,7 @@ def test_those_behind_stand_back_for_a_second_after_others_were_served_on_time()
     pace = Pace()
     assert not pace.stands_back(0)
 
-    pace.served(on_time=["a"], behind=[], claims=1, now=10)
+    pace.served(on_time=["a"], behind=[], now=10)
 
     assert pace.stands_back(10 + ON_TIME_SECONDS / 2)
     assert not pace.stands_back(10 + ON_TIME_SECONDS)
@@ -34,7 +35,7 @@ def test_those_behind_stand_back_for_a_second_after_others_were_served_on_time()
 
 def test_between_their_turns_is_a_pause_but_not_where_nobody_is_on_time() -> None:
     pace = Pace()
-    pace.served(on_time=[], behind=["flood"], claims=1, now=10)
+    pace.paused(more=True, now=10)
     assert pace.opens_at(10) == 10
 
     _beside(pace, now=20)
@@ -46,23 +47,23 @@ def _flooded(pace: Pace, *, seconds: float, begun: float = 0.0) -> float:
     """Full turns for so long, two a second; when they end."""
     for tick in range(int(seconds * 2) + 1):
         now = begun + tick / 2
-        _beside(pace, now=now, claims=pace.rows(now))
+        _beside(pace, now=now)
     return begun + seconds
 
 
-def test_turns_that_stay_full_are_doubled_each_minute() -> None:
+def test_turns_of_which_more_is_left_are_doubled_each_minute() -> None:
     pace = Pace()
     for minute in range(1, MOST_DOUBLINGS + 3):
         now = _flooded(pace, seconds=PATIENCE_SECONDS, begun=(minute - 1) * PATIENCE_SECONDS)
         assert pace.rows(now) == PACED_ROWS << min(minute, MOST_DOUBLINGS)
 
 
-def test_a_turn_that_is_not_full_ends_the_doubling() -> None:
+def test_a_turn_of_which_nothing_is_left_ends_the_doubling() -> None:
     pace = Pace()
     now = _flooded(pace, seconds=PATIENCE_SECONDS)
     assert pace.rows(now) == 2 * PACED_ROWS
 
-    _beside(pace, now=now, claims=2 * PACED_ROWS - 1)
+    _beside(pace, now=now, more=False)
 
     assert pace.rows(now) == PACED_ROWS
 
@@ -79,8 +80,9 @@ def test_a_flood_that_comes_later_begins_anew() -> None:
 def test_what_a_flood_had_with_nobody_beside_it_does_not_count() -> None:
     pace = Pace()
     for second in range(600):
-        pace.served(on_time=[], behind=["flood"], claims=400, now=second)
+        pace.served(on_time=[], behind=["flood"], now=second)
+        pace.paused(more=True, now=second)
 
-    pace.served(on_time=["healthy"], behind=[], claims=1, now=600)
+    pace.served(on_time=["healthy"], behind=[], now=600)
 
     assert pace.rows(600) == PACED_ROWS

@@ -160,11 +160,11 @@ def test_each_partner_of_a_turn_gets_its_part_of_the_rows() -> None:
 
 def test_those_on_time_have_a_line_of_their_own() -> None:
     woken = Woken(slots=1000)
-    woken.served(on_time=["healthy"], behind=["flood"], claims=2)
+    woken.served(Lane.BEHIND, on_time=["healthy"], behind=["flood"], more=True)
     woken.wake(["flood", "healthy", "new"])
 
     assert list(woken.take(Lane.ON_TIME, 100, most_rows=200, timeout=0)) == ["healthy"]
-    woken.served(on_time=[], behind=["healthy"], claims=1)
+    woken.served(Lane.BEHIND, on_time=[], behind=["healthy"], more=True)
     woken.wake(["healthy"])
     assert woken.take(Lane.ON_TIME, 100, most_rows=200, timeout=0) == {}
     assert _take(woken, timeout=5) == ["flood", "new", "healthy"]
@@ -173,7 +173,7 @@ def test_those_on_time_have_a_line_of_their_own() -> None:
 def test_those_behind_wait_for_their_pause_beside_others_and_get_a_short_turn() -> None:
     woken = Woken(slots=1000)
     _answer(woken, ["flood"])
-    woken.served(on_time=["healthy"], behind=["flood"], claims=2)
+    woken.served(Lane.BEHIND, on_time=["healthy"], behind=["flood"], more=True)
     woken.wake(["flood"])
 
     begun = time.monotonic()
@@ -185,7 +185,7 @@ def test_those_behind_wait_for_their_pause_beside_others_and_get_a_short_turn() 
 def test_with_nobody_on_time_those_behind_have_the_whole_turn() -> None:
     woken = Woken(slots=1000)
     _answer(woken, ["flood"])
-    woken.served(on_time=[], behind=["flood"], claims=2)
+    woken.served(Lane.BEHIND, on_time=[], behind=["flood"], more=True)
     woken.wake(["flood"])
 
     assert woken.take(Lane.BEHIND, 100, most_rows=200, timeout=0) == {"flood": 200}
@@ -194,7 +194,7 @@ def test_with_nobody_on_time_those_behind_have_the_whole_turn() -> None:
 def test_without_a_slot_two_claimers_sleep() -> None:
     """Neither wakes the other for nothing: the time that both spend is next to none."""
     woken = Woken(slots=2)
-    woken.served(on_time=["healthy"], behind=[], claims=1)
+    woken.served(Lane.BEHIND, on_time=["healthy"], behind=[], more=True)
     woken.occupy({"slow": 2})
     woken.wake(["flood", "healthy"])
     spent: list[float] = []
@@ -213,10 +213,52 @@ def test_without_a_slot_two_claimers_sleep() -> None:
     assert sum(spent) < 0.05
 
 
+def test_many_backlogs_leave_a_place_for_who_is_not_proven() -> None:
+    woken = Woken(slots=1000)
+    floods = [f"flood-{number}" for number in range(200)]
+    _answer(woken, floods)
+    woken.served(Lane.BEHIND, on_time=["healthy"], behind=[], more=True)
+    woken.wake([*floods, "new"])
+
+    taken = woken.take(Lane.BEHIND, 100, most_rows=400, timeout=5)
+
+    assert "new" in taken
+    assert (len(taken), sum(taken.values())) == (PACED_ROWS, PACED_ROWS)
+
+
+def test_the_slow_ones_part_is_not_given_twice() -> None:
+    woken = Woken(slots=100)
+    woken.served(Lane.ON_TIME, on_time=["hole-1"], behind=[], more=False)
+    woken.wake(["hole-1", "hole-2"])
+
+    first = woken.take(Lane.ON_TIME, 100, most_rows=400, timeout=0)
+    second = woken.take(Lane.BEHIND, 100, most_rows=400, timeout=5)
+
+    assert 0 < sum(first.values()) + sum(second.values()) <= 50
+
+
+def test_what_a_turn_did_not_need_is_told_to_the_other_claimer() -> None:
+    woken = Woken(slots=10)
+    _answer(woken, ["flood", "healthy"])
+    woken.served(Lane.ON_TIME, on_time=["healthy"], behind=[], more=False)
+    woken.wake(["flood"])
+    woken.take(Lane.BEHIND, 100, most_rows=400, timeout=5)
+    woken.occupy({"other": 4})
+    taken: list[dict[str, int]] = []
+    taker = threading.Thread(target=lambda: taken.append(woken.take(Lane.ON_TIME, 100, most_rows=400, timeout=30)))
+    woken.wake(["healthy"])
+    taker.start()
+
+    woken.occupy({"flood": 1}, lane=Lane.BEHIND)
+
+    taker.join(10)
+    assert list(taken[0]) == ["healthy"]
+
+
 def test_two_turns_at_once_do_not_get_the_same_slots() -> None:
     woken = Woken(slots=10)
     _answer(woken, ["healthy", "flood"])
-    woken.served(on_time=["healthy"], behind=["flood"], claims=1)
+    woken.served(Lane.BEHIND, on_time=["healthy"], behind=["flood"], more=True)
     woken.wake(["flood", "healthy"])
 
     flood = woken.take(Lane.BEHIND, 100, most_rows=200, timeout=5)["flood"]
