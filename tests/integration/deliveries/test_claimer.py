@@ -197,13 +197,19 @@ def _late(partner: Partner, count: int) -> None:
         make_task(partner, next_attempt_at=clock.read() - timedelta(minutes=5))
 
 
-def test_beside_one_that_is_served_on_time_a_backlog_gets_short_turns_and_pauses_between_them() -> None:
+def _beside_a_healthy_one() -> tuple[Stations, Partner, Partner]:
+    """A backlog of three short turns, and a partner that is served on time."""
     backlogged, healthy = make_partner(), make_partner()
     stations = Stations()
     stations.prove_prompt(backlogged, healthy)
     make_task(healthy)
     stations.turn(healthy)
     _late(backlogged, 3 * PACED_ROWS)
+    return stations, backlogged, healthy
+
+
+def test_beside_one_that_is_served_on_time_a_backlog_gets_short_turns_and_pauses_between_them() -> None:
+    stations, backlogged, _ = _beside_a_healthy_one()
 
     assert len(stations.turn(backlogged)) == PACED_ROWS
     assert stations.next() == []
@@ -222,12 +228,7 @@ def test_a_backlog_with_nobody_beside_it_gets_long_turns_without_a_pause() -> No
 
 
 def test_a_backlog_goes_on_however_often_those_on_time_come() -> None:
-    backlogged, healthy = make_partner(), make_partner()
-    stations = Stations()
-    stations.prove_prompt(backlogged, healthy)
-    make_task(healthy)
-    stations.turn(healthy)
-    _late(backlogged, 3 * PACED_ROWS)
+    stations, backlogged, healthy = _beside_a_healthy_one()
 
     def goes_on() -> bool:
         make_task(healthy)
