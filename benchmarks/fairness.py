@@ -21,7 +21,7 @@ BLACK_HOLES = 50
 BLACK_HOLE_ROWS = 10_000
 FLOOD_ROWS = 100_000
 POSTS_PER_SECOND = 20
-ROUND_SECONDS = 20.0
+ROUND_SECONDS = 100.0
 SETTLE_SECONDS = 8.0
 # Milliseconds that a black hole waits before it answers: longer than any time-out.
 NEVER = 3_600_000

@@ -132,7 +132,10 @@ class Ours(Side):
         task_id = self.system.client.notify(**self.item(0, "/0"))
         wait_until(lambda: not self.unfinished(), seconds=30, what="the first delivery")
         self.execute("CREATE TABLE IF NOT EXISTS bench_template LIKE notifier_notificationtask")
-        self.execute("INSERT INTO bench_template SELECT * FROM notifier_notificationtask WHERE task_id = %s", [task_id])
+        copy_rows(
+            self.database, "bench_template", {}, template=TASKS, source="(SELECT 1) once", where="c.task_id = %s",
+            parameters=[task_id],
+        )  # fmt: skip
 
     def ask(self, method: str, path: str, body: Any = None) -> Answer:
         """One request over a connection of its own: a kept one may have been closed meanwhile."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from typing import Any
 
@@ -28,6 +29,7 @@ def _json(event: Any, **_: Any) -> str:
 
 def logging_config(log_format: str, level: str) -> dict[str, Any]:
     """For Django's LOGGING. ``auto`` is readable where standard error is a terminal, and JSON elsewhere."""
+    _spare()
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -53,6 +55,12 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
             "django.security.DisallowedHost": {"level": "CRITICAL"},
         },
     }
+
+
+def _spare() -> None:
+    """Have the library not look up what no line of ours says (logging HOWTO, "Optimization"): a third of a line's time."""
+    logging._srcfile = None  # noqa: SLF001 - the HOWTO's own way
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def _gathered() -> list[Processor]:

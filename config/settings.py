@@ -168,9 +168,9 @@ INSTALLED_APPS = [
     "deliveries",
 ]
 MIDDLEWARE = [
-    "django_prometheus.middleware.PrometheusBeforeMiddleware",
-    # Before whatever may answer by itself: their headers are on every answer.
-    "csp.middleware.CSPMiddleware",
+    # Before whatever may answer by itself: they see every answer.
+    "config.measured.Requests",
+    "config.pages.ContentPolicy",
     "notifier.admin.content_policy.ThemePolicy",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -182,7 +182,6 @@ MIDDLEWARE = [
     "config.pages.Users",
     "config.pages.Messages",
     "axes.middleware.AxesMiddleware",
-    "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"

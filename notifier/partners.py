@@ -203,7 +203,7 @@ class Directory:
                 found[key] = partner
         if missing:
             read_at = recent.begin()
-            for partner in Partner.objects.filter(**{f"{column}__in": missing}):
+            for partner in Partner.objects.filter(**{f"{column}__in": missing}).order_by():
                 self._by_id.put(partner.partner_id, partner, read_at=read_at)
                 self._by_key.put(partner.pk, partner, read_at=read_at)
                 found[getattr(partner, column)] = partner

@@ -18,7 +18,7 @@ from notifier.api.errors import Problem, detail
 
 MAX_DEPTH = 64
 # Brackets, and strings, in which brackets do not count. One that is not ended swallows the rest: it is no JSON anyway.
-_BRACKETS = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_BRACKETS = re.compile(r'[\[\]{}]|"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([^";\s]*)')
 
 
