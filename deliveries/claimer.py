@@ -13,7 +13,7 @@ from django.db import InterfaceError, OperationalError
 
 from deliveries import measure
 from deliveries.checks import LEASE_MARGIN_SECONDS
-from deliveries.pace import ON_TIME_SECONDS, PACE_SECONDS, PACED_ROWS
+from deliveries.pace import LATE_SECONDS, PACE_SECONDS, PACED_ROWS
 from deliveries.sending import Sending
 from deliveries.suspects import Suspects
 from deliveries.woken import Lane, Woken
@@ -29,7 +29,7 @@ from notifier.wake import publisher
 TURN_PARTNERS = 100
 # Under load a turn's fixed cost of a few ms is shared by so many rows.
 TURN_ROWS = 400
-ON_TIME = timedelta(seconds=ON_TIME_SECONDS)
+LATE = timedelta(seconds=LATE_SECONDS)
 # Another worker holds the partner's row for the few milliseconds of its claim.
 LOCKED_SECONDS = 0.005
 # Partners with more work are published this often, so that other workers join.
@@ -104,7 +104,9 @@ class Claimer:
             self._woken.occupy({}, lane=self._lane)
             self._fault(shares, error)
             return True
-        measure.worker.claimed(turn.claims, partners=len(shares), now=turn.now, seconds=time.monotonic() - begun)
+        seconds = time.monotonic() - begun
+        measure.worker.claimed(turn.claims, partners=len(shares), now=turn.now, seconds=seconds)
+        self._woken.took(self._lane, seconds, claims=len(turn.claims))
         self._suspects.cleared(shares)
         self._woken.occupy(turn.counts, lane=self._lane)
         if self._woken.stopped or time.monotonic() > _begin_before(begun):
@@ -183,7 +185,7 @@ class Claimer:
         }
         counts = {key: permit.count for key, permit in permits.items()}
         found: Counter[int] = Counter()
-        claims = lifecycle.claim(counts, now=now, lease_for=lease_for, found=found, late_after=ON_TIME)
+        claims = lifecycle.claim(counts, now=now, lease_for=lease_for, found=found, late_after=LATE)
         taken = Counter(claim.partner_id for claim in claims)
         partner_flow.spend(taken, {key: (flows[key], partners[key].limits) for key in taken}, now=now)
         probes = {key: flows[key] for key in taken if permits[key].probe}

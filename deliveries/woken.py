@@ -136,6 +136,12 @@ class Woken:
             if lane is Lane.BEHIND and behind:
                 self._pace.paused(more=more, now=now)
 
+    def took(self, lane: Lane, seconds: float, *, claims: int) -> None:
+        """So long the claim of the last turn took."""
+        if lane is Lane.ON_TIME:
+            with self._lock:
+                self._pace.took(seconds, claims=claims)
+
     def wait_for_release(self, timeout: float) -> None:
         """Until all slots are free, or so many seconds have passed."""
         with self._lock:

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from deliveries.pace import MOST_DOUBLINGS, ON_TIME_SECONDS, PACE_SECONDS, PACED_ROWS, PATIENCE_SECONDS, Pace
+from deliveries.pace import (
+    GROWTH_ROWS,
+    MOST_DOUBLINGS,
+    MOST_PACED_ROWS,
+    PACE_SECONDS,
+    PACED_ROWS,
+    PATIENCE_SECONDS,
+    SHRINKAGE,
+    SMALL_TURN,
+    STAND_BACK_SECONDS,
+    SUFFERING,
+    Pace,
+)
+
+BEST, BAD = 0.004, 0.004 * SUFFERING * 1.5
 
 
-def _beside(pace: Pace, *, now: float, more: bool = True) -> None:
-    """One turn of those on time and one of those behind."""
+def _beside(pace: Pace, *, now: float, more: bool = True, took: float = BEST, claims: int = 1) -> None:
+    """One turn of those on time, which took so long, and one of those behind."""
     pace.served(on_time=["healthy"], behind=[], now=now)
+    pace.took(took, claims=claims)
     pace.served(on_time=[], behind=["flood"], now=now)
     pace.paused(more=more, now=now)
 
@@ -29,8 +44,8 @@ def test_those_behind_stand_back_for_a_second_after_others_were_served_on_time()
 
     pace.served(on_time=["a"], behind=[], now=10)
 
-    assert pace.stands_back(10 + ON_TIME_SECONDS / 2)
-    assert not pace.stands_back(10 + ON_TIME_SECONDS)
+    assert pace.stands_back(10 + STAND_BACK_SECONDS / 2)
+    assert not pace.stands_back(10 + STAND_BACK_SECONDS)
 
 
 def test_between_their_turns_is_a_pause_but_not_where_nobody_is_on_time() -> None:
@@ -44,11 +59,62 @@ def test_between_their_turns_is_a_pause_but_not_where_nobody_is_on_time() -> Non
 
 
 def _flooded(pace: Pace, *, seconds: float, begun: float = 0.0) -> float:
-    """Full turns for so long, two a second; when they end."""
+    """Full turns for so long, two a second, under which those on time suffer; when they end."""
     for tick in range(int(seconds * 2) + 1):
-        now = begun + tick / 2
-        _beside(pace, now=now)
+        pace.took(BEST, claims=1)
+        _beside(pace, now=begun + tick / 2, took=BAD)
+        pace.took(BAD, claims=1)
     return begun + seconds
+
+
+def _grown(pace: Pace, turns: int, *, took: float = BEST) -> float:
+    """So many full turns, and beside them turns of those on time that took so long; the time of the last."""
+    for tick in range(turns):
+        _beside(pace, now=tick / 10, took=took)
+    return (turns - 1) / 10
+
+
+def test_turns_grow_while_those_on_time_do_not_suffer() -> None:
+    pace = Pace()
+    assert pace.rows(_grown(pace, 1)) == PACED_ROWS
+
+    pace = Pace()
+    assert pace.rows(_grown(pace, 11)) == PACED_ROWS + 10 * GROWTH_ROWS
+
+    pace = Pace()
+    assert pace.rows(_grown(pace, MOST_PACED_ROWS)) == MOST_PACED_ROWS
+
+
+def test_turns_shrink_when_those_on_time_suffer_but_not_below_the_shortest() -> None:
+    pace = Pace()
+    now = _grown(pace, 50)
+    grown = pace.rows(now)
+
+    pace.took(BAD, claims=1)
+
+    assert pace.rows(now) == int(grown * SHRINKAGE)
+    for _ in range(100):
+        pace.took(BAD, claims=1)
+    assert pace.rows(now) == PACED_ROWS
+
+
+def test_a_turn_that_is_long_because_it_has_much_to_claim_shrinks_nothing() -> None:
+    pace = Pace()
+    now = _grown(pace, 50)
+    grown = pace.rows(now)
+
+    pace.took(BAD, claims=SMALL_TURN + 1)
+
+    assert pace.rows(now) == grown
+
+
+def test_what_is_best_is_learned_again_on_a_machine_that_has_become_slower() -> None:
+    pace = Pace()
+    pace.took(BEST, claims=1)
+    for _ in range(1000):
+        pace.took(BAD, claims=1)
+
+    assert pace.rows(_grown(pace, 11, took=BAD)) == PACED_ROWS + 10 * GROWTH_ROWS
 
 
 def test_turns_of_which_more_is_left_are_doubled_each_minute() -> None:
@@ -72,7 +138,7 @@ def test_a_flood_that_comes_later_begins_anew() -> None:
     pace = Pace()
     now = _flooded(pace, seconds=PATIENCE_SECONDS)
 
-    assert pace.rows(now + 2 * ON_TIME_SECONDS) == PACED_ROWS
+    assert pace.rows(now + 2 * STAND_BACK_SECONDS) == PACED_ROWS
     later = _flooded(pace, seconds=PATIENCE_SECONDS / 2, begun=now + PATIENCE_SECONDS)
     assert pace.rows(later) == PACED_ROWS
 
