@@ -19,35 +19,24 @@ from functools import partial
 import pycurl
 
 from deliveries.transport.doorbell import Doorbell
-from deliveries.transport.egress import Egress, bracketed, host_and_port
+from deliveries.transport.egress import Egress, host_and_port
 from deliveries.transport.guard import Guard
+from deliveries.transport.handle import Handles
 from deliveries.transport.kept import Kept
 from deliveries.transport.names import Addresses, LookUp, Names, look_up
 from deliveries.transport.queue import FairQueue
-from deliveries.transport.request import ClientCertificate, Outgoing, Unsendable
+from deliveries.transport.request import Outgoing
 from deliveries.transport.transfer import Transfer, exchange_of, milliseconds
 from notifier.policy.exchange import Exchange, FailureKind, Timing
 
 logger = logging.getLogger(__name__)
 
-# A kept connection is used no longer than this, so that a change of DNS or of a rule takes effect.
-CONNECTION_MAX_AGE_SECONDS = 60
-# Nor after this long unused: servers drop idle connections (gunicorn after 2 s, Node and Apache after 5), and a request
-# that crosses the close on its way is a failed attempt. It also bounds how many connections stay open.
-CONNECTION_MAX_IDLE_SECONDS = 1
 # So many are begun before the sockets' next turn. A partner that answers at once would have hundreds of answers waiting here,
 # and another's behind them.
 BEGIN_AT_ONCE = 16
 COLLECT_AT_ONCE = 32
-# libcurl and pycurl add these by themselves; an empty value takes them out unless the request has them.
-_UNWANTED = ("Expect", "Content-Type", "User-Agent")
-# What follows the authority is sent as it is: libcurl would take out /../ and write %7e as %7E.
-_TARGET = re.compile(r"https?://[^/?#]+(/[^#]*)")
 # A host that must be looked up. A literal address need not, nor localhost, which libcurl knows.
 _NAME = re.compile(r"https?://(?!localhost\.?[:/?#])((?=[^:/?#]*[a-z])[a-z0-9._-]+)(?::([0-9]+))?(?=[/?#]|$)", re.I)
-# A token (RFC 9110, section 5.6.2).
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_CONTROL = re.compile(rb"[\r\n\0]")
 
 
 class Engine:
@@ -60,13 +49,13 @@ class Engine:
     """
 
     def __init__(self, *, ca_file: str, read_bytes: int, look_up: LookUp = look_up, egress: Egress = Egress()) -> None:
-        self._ca_file = ca_file
         self._egress = egress
         self._read_bytes = read_bytes
         self._submitted: FairQueue[Transfer] = FairQueue()
         self._idle: list[pycurl.Curl] = []
         self._running: dict[pycurl.Curl, Transfer] = {}
         self._kept = Kept()
+        self._handles = Handles(ca_file=ca_file, egress=egress, kept=self._kept)
         self._doorbell = Doorbell()
         self._names: Names[Transfer] = Names(look_up, self._doorbell.ring)
         # Not a selector of the standard library, whose bookkeeping costs as much as the request's system calls.
@@ -216,7 +205,7 @@ class Engine:
             return
         easy = self._idle.pop() if self._idle else pycurl.Curl()
         try:
-            self._configure(easy, transfer)
+            self._handles.configure(easy, transfer)
             self._multi.add_handle(easy)
         except Exception as error:  # noqa: BLE001 - one row's request cannot be built: its own failure, not the engine's
             easy.reset()
@@ -231,61 +220,6 @@ class Engine:
         if not transfer.addresses:  # a literal address, which no socket of ours will show where there is a proxy
             transfer.addresses = (host,)
         return transfer.guard.refuses(host, port, transfer.addresses)
-
-    def _configure(self, easy: pycurl.Curl, transfer: Transfer) -> None:
-        request, limits = transfer.outgoing.request, transfer.outgoing.limits
-        url = request.url or ""
-        if not url.isascii():
-            raise Unsendable("the URL is not ASCII")
-        easy.setopt(pycurl.URL, url)
-        if target := _TARGET.fullmatch(url):
-            easy.setopt(pycurl.REQUEST_TARGET, target[1])
-        easy.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        easy.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
-        easy.setopt(pycurl.FOLLOWLOCATION, 0)
-        easy.setopt(pycurl.NOSIGNAL, 1)
-        easy.setopt(pycurl.CAINFO, self._ca_file)
-        if transfer.outgoing.client is not None:
-            _identify(easy, transfer.outgoing.client)
-        easy.setopt(pycurl.ACCEPT_ENCODING, "")
-        self._configure_route(easy, transfer, url)
-        spent = time.monotonic() - transfer.began
-        easy.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round((limits.connect_timeout - spent) * 1000)))
-        easy.setopt(pycurl.TIMEOUT_MS, max(1, round((limits.total_timeout - spent) * 1000)))
-        easy.setopt(pycurl.MAXAGE_CONN, CONNECTION_MAX_IDLE_SECONDS)
-        easy.setopt(pycurl.MAXLIFETIME_CONN, CONNECTION_MAX_AGE_SECONDS)
-        distrusted = self._kept.distrusts(url)
-        easy.setopt(pycurl.FRESH_CONNECT, transfer.fresh or distrusted)
-        easy.setopt(pycurl.FORBID_REUSE, distrusted)
-        easy.setopt(pycurl.OPENSOCKETFUNCTION, transfer.guard.open_socket)
-        easy.setopt(pycurl.PREREQFUNCTION, transfer.guard.before_request)
-        easy.setopt(pycurl.HEADERFUNCTION, transfer.head)
-        easy.setopt(pycurl.WRITEFUNCTION, transfer.write)
-        self._configure_method(easy, request.method or "POST", request.body)
-        names = {name.lower() for name in request.headers}
-        lines = [_line(name, value) for name, value in request.headers.items() if name.lower() != "content-length"]
-        lines += [f"{name}:".encode() for name in _UNWANTED if name.lower() not in names]
-        easy.setopt(pycurl.HTTPHEADER, lines)
-
-    def _configure_route(self, easy: pycurl.Curl, transfer: Transfer, url: str) -> None:
-        host, port = host_and_port(url)
-        if self._egress.proxy is not None:
-            self._egress.proxy.configure(easy, host=host, port=port, address=transfer.addresses[0])
-            return
-        easy.setopt(pycurl.PROXY, "")
-        if transfer.addresses:
-            easy.setopt(pycurl.RESOLVE, [f"+{host}:{port}:{','.join(map(bracketed, transfer.addresses))}"])
-
-    def _configure_method(self, easy: pycurl.Curl, method: str, body: bytes | str | None) -> None:
-        data = _bytes(body, "utf-8", "the body") if body is not None else None
-        if method == "HEAD" and not data:
-            easy.setopt(pycurl.NOBODY, 1)
-        elif data is None and method in ("GET", "DELETE"):
-            easy.setopt(pycurl.HTTPGET, 1)
-            easy.setopt(pycurl.CUSTOMREQUEST, method)
-        else:
-            easy.setopt(pycurl.POSTFIELDS, data or b"")
-            easy.setopt(pycurl.CUSTOMREQUEST, method)
 
     def _collect(self) -> None:
         """Hand over what has finished, some at a time: hundreds time out in the same moment."""
@@ -320,35 +254,3 @@ def _refused(why: str, looked_up_ms: float) -> Exchange:
 def _held_up() -> Exchange:
     """Of a process that was stopped, or starved, between claim and send: another worker may have the task by now."""
     return Exchange(failure=FailureKind.HELD_UP, failure_detail="it was too late to begin", maybe_sent=False)
-
-
-def _identify(easy: pycurl.Curl, client: ClientCertificate) -> None:
-    """Mutual TLS. Certificate and key go from memory to memory; no file has them."""
-    easy.setopt(pycurl.SSLCERT_BLOB, client.certificate)
-    easy.setopt(pycurl.SSLCERTTYPE, "PEM")
-    easy.setopt(pycurl.SSLKEY_BLOB, client.key)
-    easy.setopt(pycurl.SSLKEYTYPE, "PEM")
-    # Without one OpenSSL would ask for it on the terminal.
-    easy.setopt(pycurl.KEYPASSWD, "")
-    # A session that is resumed is its first connection's client.
-    easy.setopt(pycurl.SSL_SESSIONID_CACHE, 0)
-
-
-def _line(name: str, value: str | bytes) -> bytes:
-    """A header for libcurl, which takes "Name:" as "leave it out" and "Name;" as "send it empty"."""
-    if not _HEADER_NAME.fullmatch(name):
-        raise Unsendable("a header's name has a character that no name may have")
-    raw = _bytes(value, "latin-1", f"the value of {name}")
-    if _CONTROL.search(raw):
-        raise Unsendable(f"the value of {name} has a line break or a NUL")
-    return name.encode() + (b": " + raw if raw.strip() else b";")
-
-
-def _bytes(text: str | bytes, encoding: str, what: str) -> bytes:
-    if isinstance(text, bytes):
-        return text
-    try:
-        return text.encode(encoding)
-    except UnicodeEncodeError:
-        pass  # it holds the whole text: what is raised must not have it as its context
-    raise Unsendable(f"{what} cannot be written in {encoding}")
