@@ -21,12 +21,13 @@ import pycurl
 from deliveries.transport.doorbell import Doorbell
 from deliveries.transport.egress import Egress, host_and_port
 from deliveries.transport.guard import Guard
-from deliveries.transport.handle import Handles
+from deliveries.transport.handle import CONNECTION_MAX_AGE_SECONDS, Handles
 from deliveries.transport.kept import Kept
 from deliveries.transport.names import Addresses, LookUp, Names, look_up
+from deliveries.transport.origins import Origins
 from deliveries.transport.queue import FairQueue
 from deliveries.transport.request import Outgoing
-from deliveries.transport.transfer import Transfer, exchange_of, milliseconds
+from deliveries.transport.transfer import Transfer, exchange_of, is_trouble, milliseconds
 from notifier.policy.exchange import Exchange, FailureKind, Timing
 
 logger = logging.getLogger(__name__)
@@ -44,18 +45,29 @@ class Engine:
 
     ``submit`` may be called from any thread. Redirects are not followed; no proxy, netrc or cookie of the environment is
     used; TLS is verified against ``ca_file``; of a response at most ``read_bytes`` (after decompression) are read.
-    A request goes out once at most. HTTP/1.1 only: with HTTP/2 libcurl sends again what a server may have seen, and
-    nothing tells that from a stream that the server refused.
+    A request goes out once at most. HTTP/2 is spoken over TLS where the partner offers it, neither with a client certificate nor through
+    a proxy, and not for a while after it failed: libcurl would send again what a server may have seen, which the guard stops.
     """
 
-    def __init__(self, *, ca_file: str, read_bytes: int, look_up: LookUp = look_up, egress: Egress = Egress()) -> None:
+    def __init__(
+        self,
+        *,
+        ca_file: str,
+        read_bytes: int,
+        look_up: LookUp = look_up,
+        egress: Egress = Egress(),
+        connection_max_age: int = CONNECTION_MAX_AGE_SECONDS,
+    ) -> None:
         self._egress = egress
         self._read_bytes = read_bytes
         self._submitted: FairQueue[Transfer] = FairQueue()
         self._idle: list[pycurl.Curl] = []
         self._running: dict[pycurl.Curl, Transfer] = {}
         self._kept = Kept()
-        self._handles = Handles(ca_file=ca_file, egress=egress, kept=self._kept)
+        self._origins = Origins()
+        self._handles = Handles(
+            ca_file=ca_file, egress=egress, origins=self._origins, connection_max_age=connection_max_age
+        )
         self._doorbell = Doorbell()
         self._names: Names[Transfer] = Names(look_up, self._doorbell.ring)
         # Not a selector of the standard library, whose bookkeeping costs as much as the request's system calls.
@@ -198,8 +210,10 @@ class Engine:
         )
 
     def _send(self, transfer: Transfer) -> None:
-        is_open = partial(self._kept.is_open, transfer.outgoing.client)
-        transfer.guard = Guard(transfer.outgoing.limits.allow_private_cidrs, is_open, self._egress)
+        transfer.http2 = self._offers_http2(transfer)
+        joined = self._kept.joined if transfer.http2 else None
+        is_open = partial(self._kept.is_open, transfer.outgoing.client, transfer.http2)
+        transfer.guard = Guard(transfer.outgoing.limits.allow_private_cidrs, is_open, self._egress, joined)
         if (transfer.addresses or self._egress.proxy) and (refusal := self._refusal(transfer)):
             transfer.future.set_result(_refused(refusal, milliseconds(transfer.looked_up_seconds)))
             return
@@ -213,6 +227,12 @@ class Engine:
             transfer.future.set_exception(error)
             return
         self._running[easy] = transfer
+
+    def _offers_http2(self, transfer: Transfer) -> bool:
+        url = transfer.outgoing.request.url or ""
+        if not url.startswith("https:") or transfer.outgoing.client is not None or self._egress.proxy is not None:
+            return False
+        return self._origins.offers_http2(url)
 
     def _refusal(self, transfer: Transfer) -> str | None:
         """What the addresses of the host say against it, all of them."""
@@ -232,8 +252,9 @@ class Engine:
 
     def _end(self, easy: pycurl.Curl, code: int, message: str) -> None:
         transfer = self._running.pop(easy)
-        self._kept.note(easy, transfer.outgoing.client)
+        self._kept.note(easy, transfer)
         self._multi.remove_handle(easy)
+        version = easy.getinfo(pycurl.INFO_HTTP_VERSION) if transfer.http2 else 0
         exchange = exchange_of(transfer, easy, code, message)
         easy.reset()
         self._idle.append(easy)
@@ -241,9 +262,19 @@ class Engine:
             transfer.fresh = True
             self._send(transfer)
             return
-        if transfer.guard.stale:
-            self._kept.distrust(transfer.outgoing.request.url or "")
+        if transfer.http2 or transfer.guard.stale:
+            self._learn(transfer, exchange, version)
         transfer.future.set_result(exchange)
+
+    def _learn(self, transfer: Transfer, exchange: Exchange, version: int) -> None:
+        """What a transfer tells of its server."""
+        url = transfer.outgoing.request.url or ""
+        if transfer.guard.stale and not (transfer.http2 and self._origins.speaks_http2(url)):
+            self._origins.distrust_kept(url)
+        if transfer.http2:
+            self._origins.note_version(url, version)
+            if is_trouble(transfer, exchange):
+                self._origins.distrust_http2(url)
 
 
 def _refused(why: str, looked_up_ms: float) -> Exchange:

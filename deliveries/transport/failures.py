@@ -17,6 +17,7 @@ _KINDS: Final = {
     pycurl.E_COULDNT_RESOLVE_HOST: FailureKind.DNS_FAILURE,
     pycurl.E_COULDNT_CONNECT: FailureKind.CONNECTION_FAILED,
     8: FailureKind.INVALID_RESPONSE,  # CURLE_WEIRD_SERVER_REPLY
+    16: FailureKind.CONNECTION_RESET,  # CURLE_HTTP2: the connection ended under a stream, or its frames were none
     pycurl.E_PARTIAL_FILE: FailureKind.CONNECTION_RESET,
     pycurl.E_OPERATION_TIMEDOUT: FailureKind.TIMEOUT,
     pycurl.E_SSL_CONNECT_ERROR: FailureKind.TLS_FAILURE,
@@ -28,6 +29,7 @@ _KINDS: Final = {
     pycurl.E_RECV_ERROR: FailureKind.CONNECTION_RESET,
     60: FailureKind.TLS_CERTIFICATE,  # CURLE_PEER_FAILED_VERIFICATION
     61: FailureKind.INVALID_RESPONSE,  # CURLE_BAD_CONTENT_ENCODING
+    92: FailureKind.CONNECTION_RESET,  # CURLE_HTTP2_STREAM: the stream was reset, or its answer was none
     100: FailureKind.RESPONSE_TOO_LARGE,  # CURLE_TOO_LARGE: more headers than libcurl takes (300 KiB together)
 }
 

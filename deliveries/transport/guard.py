@@ -21,6 +21,9 @@ from notifier.policy.addresses import OWN_LISTENER, Address, forbidden_address
 logger = logging.getLogger(__name__)
 
 
+Endpoints = tuple[str, int, int]  # of a connection: remote address, remote port, local port
+
+
 class _Lent:
     """A socket for libcurl, which works on a duplicate of its own; this one is closed as soon as it is let go."""
 
@@ -41,11 +44,13 @@ class Guard:
 
     Nothing in here may raise: pycurl would raise it again in the engine's loop, which ends the process.
     ``unusable`` says that nothing was sent because the kept connection was closed or is not for this partner, ``stale``
-    that a kept connection broke under the request, ``trouble`` that no socket could be had.
+    that a kept connection broke under the request, ``trouble`` that no socket could be had, ``shares`` on which connection
+    a request went that others may share.
     """
 
     __slots__ = (
-        "_allow_private_cidrs", "_asked", "_egress", "_is_open", "_permitted", "_refusal", "stale", "trouble", "unusable",
+        "_allow_private_cidrs", "_asked", "_egress", "_is_open", "_joined", "_permitted", "_refusal", "shares", "stale", "trouble",
+        "unusable",
     )  # fmt: skip
 
     def __init__(
@@ -53,13 +58,16 @@ class Guard:
         allow_private_cidrs: Collection[str],
         is_open: Callable[[str, int, int], bool],
         egress: Egress,
+        joined: Callable[[Endpoints], None] | None = None,
     ) -> None:
         self._allow_private_cidrs = tuple(allow_private_cidrs)
         self._is_open = is_open
         self._egress = egress
+        self._joined = joined
         self._asked = self._permitted = self.stale = self.unusable = False
         self._refusal: str | None = None
         self.trouble: str | None = None
+        self.shares: Endpoints | None = None
 
     @property
     def refusal(self) -> str | None:
@@ -102,7 +110,7 @@ class Guard:
 
     def before_request(self, remote_ip: str, local_ip: str, remote_port: int, local_port: int) -> int:
         """libcurl's PREREQFUNCTION: a kept connection may have been opened under another partner's rules, or be closed."""
-        if self._asked:  # it would send once more, on the next kept connection
+        if self._asked:  # it would send once more: on the next kept connection, or as HTTP/2's stream was refused
             self.stale = True
             return int(pycurl.PREREQFUNC_ABORT)
         self._asked = True
@@ -110,6 +118,9 @@ class Guard:
         if kept and not (self._permits(remote_ip, remote_port) and self._is_open(remote_ip, remote_port, local_port)):
             self.unusable = True
             return int(pycurl.PREREQFUNC_ABORT)
+        if self._joined is not None:
+            self.shares = (remote_ip, remote_port, local_port)
+            self._joined(self.shares)
         return int(pycurl.PREREQFUNC_OK)
 
     def _permits(self, host: str | bytes, port: int) -> bool:

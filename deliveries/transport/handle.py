@@ -8,7 +8,7 @@ import time
 import pycurl
 
 from deliveries.transport.egress import Egress, bracketed, host_and_port
-from deliveries.transport.kept import Kept
+from deliveries.transport.origins import Origins
 from deliveries.transport.request import ClientCertificate, Unsendable
 from deliveries.transport.transfer import Transfer
 
@@ -29,10 +29,11 @@ _CONTROL = re.compile(rb"[\r\n\0]")
 class Handles:
     """Sets up easy handles for transfers. Lives in the engine's thread."""
 
-    def __init__(self, *, ca_file: str, egress: Egress, kept: Kept) -> None:
+    def __init__(self, *, ca_file: str, egress: Egress, origins: Origins, connection_max_age: int) -> None:
         self._ca_file = ca_file
         self._egress = egress
-        self._kept = kept
+        self._origins = origins
+        self._connection_max_age = connection_max_age
 
     def configure(self, easy: pycurl.Curl, transfer: Transfer) -> None:
         request, limits = transfer.outgoing.request, transfer.outgoing.limits
@@ -42,7 +43,10 @@ class Handles:
         easy.setopt(pycurl.URL, url)
         if target := _TARGET.fullmatch(url):
             easy.setopt(pycurl.REQUEST_TARGET, target[1])
-        easy.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        if transfer.http2:
+            self._configure_http2(easy, url)
+        else:
+            easy.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         easy.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         easy.setopt(pycurl.FOLLOWLOCATION, 0)
         easy.setopt(pycurl.NOSIGNAL, 1)
@@ -55,8 +59,8 @@ class Handles:
         easy.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round((limits.connect_timeout - spent) * 1000)))
         easy.setopt(pycurl.TIMEOUT_MS, max(1, round((limits.total_timeout - spent) * 1000)))
         easy.setopt(pycurl.MAXAGE_CONN, CONNECTION_MAX_IDLE_SECONDS)
-        easy.setopt(pycurl.MAXLIFETIME_CONN, CONNECTION_MAX_AGE_SECONDS)
-        distrusted = self._kept.distrusts(url)
+        easy.setopt(pycurl.MAXLIFETIME_CONN, self._connection_max_age)
+        distrusted = self._origins.distrusts_kept(url)
         easy.setopt(pycurl.FRESH_CONNECT, transfer.fresh or distrusted)
         easy.setopt(pycurl.FORBID_REUSE, distrusted)
         easy.setopt(pycurl.OPENSOCKETFUNCTION, transfer.guard.open_socket)
@@ -68,6 +72,14 @@ class Handles:
         lines = [_line(name, value) for name, value in request.headers.items() if name.lower() != "content-length"]
         lines += [f"{name}:".encode() for name in _UNWANTED if name.lower() not in names]
         easy.setopt(pycurl.HTTPHEADER, lines)
+
+    def _configure_http2(self, easy: pycurl.Curl, url: str) -> None:
+        """Where TLS agrees to it. Who is known to speak it is waited for rather than given a connection for each request;
+        requests to anybody else would wait for one another's handshakes.
+        """
+        easy.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
+        if self._origins.speaks_http2(url):
+            easy.setopt(pycurl.PIPEWAIT, 1)
 
     def _configure_route(self, easy: pycurl.Curl, transfer: Transfer, url: str) -> None:
         host, port = host_and_port(url)

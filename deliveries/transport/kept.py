@@ -1,4 +1,4 @@
-"""The connections that libcurl keeps for another request: whether one is still open, and with whom none is used again.
+"""The connections that libcurl keeps for another request, or shares among several: whether one may be used once more.
 
 libcurl 8.22 and later looks at most once a second whether a kept connection is still open, and makes up for it by sending
 again on another connection what a partner may have had already (https://github.com/curl/curl/pull/22169).
@@ -6,19 +6,13 @@ again on another connection what a partner may have had already (https://github.
 
 from __future__ import annotations
 
-import re
 import select
-import time
 
 import pycurl
 
+from deliveries.transport.guard import Endpoints
 from deliveries.transport.request import ClientCertificate
-
-# A partner that drops kept connections without a word gets a new one for each request for this long.
-DISTRUST_SECONDS = 600
-_ORIGIN = re.compile(r"https?://[^/?#]+")
-
-Endpoints = tuple[str, int, int]  # remote address, remote port, local port
+from deliveries.transport.transfer import Transfer
 
 
 class Kept:
@@ -29,10 +23,17 @@ class Kept:
         self._endpoints: dict[int, Endpoints] = {}
         # Of connections that were made with a client certificate.
         self._clients: dict[Endpoints, ClientCertificate] = {}
-        self._distrusted_until: dict[str, float] = {}
+        # How many transfers that may share a connection are on which one.
+        self._sharing: dict[Endpoints, int] = {}
 
-    def note(self, easy: pycurl.Curl, client: ClientCertificate | None = None) -> None:
+    def joined(self, ends: Endpoints) -> None:
+        """A transfer that may share its connection is about to send its request on this one."""
+        self._sharing[ends] = self._sharing.get(ends, 0) + 1
+
+    def note(self, easy: pycurl.Curl, transfer: Transfer) -> None:
         """A transfer has ended: remember the socket of its connection, should libcurl have kept it, and as whom."""
+        if transfer.guard.shares is not None:
+            self._left(transfer.guard.shares)
         descriptor = easy.getinfo(pycurl.ACTIVESOCKET)
         if descriptor < 0:
             return
@@ -44,18 +45,24 @@ class Kept:
                 self._clients.pop(before, None)
             self._endpoints[descriptor] = ends
         self._sockets[ends] = descriptor
-        if client is None:
+        if transfer.outgoing.client is None:
             self._clients.pop(ends, None)
         else:
-            self._clients[ends] = client
+            self._clients[ends] = transfer.outgoing.client
 
-    def is_open(self, client: ClientCertificate | None, remote_ip: str, remote_port: int, local_port: int) -> bool:
-        """Whether a kept connection was made as that client, and nothing is to be read from it: not its end, nor an
-        answer that nobody asked for.
+    def is_open(
+        self, client: ClientCertificate | None, may_share: bool, remote_ip: str, remote_port: int, local_port: int
+    ) -> bool:
+        """Whether a connection that another transfer made was made as the same client, and nothing is to be read from
+        it: not its end, nor an answer that nobody asked for.
 
-        libcurl keeps connections of different certificates apart as well; this does not rely on it.
+        One that others are on is HTTP/2's: libcurl reads it, and an answer there names its request. No client certificate
+        was shown on it, as HTTP/2 is not spoken with one. libcurl keeps connections of different certificates apart as
+        well; this does not rely on it.
         """
         ends = (remote_ip, remote_port, local_port)
+        if may_share and ends in self._sharing:
+            return True
         descriptor = self._sockets.get(ends)
         if descriptor is None or self._clients.get(ends) != client:
             return False
@@ -63,13 +70,9 @@ class Kept:
         poll.register(descriptor, select.POLLIN)
         return not poll.poll(0)
 
-    def distrust(self, url: str) -> None:
-        """A kept connection broke under a request: for a while none is used again with that partner."""
-        now = time.monotonic()
-        self._distrusted_until = {origin: until for origin, until in self._distrusted_until.items() if until > now}
-        if origin := _ORIGIN.match(url):
-            self._distrusted_until[origin[0]] = now + DISTRUST_SECONDS
-
-    def distrusts(self, url: str) -> bool:
-        origin = _ORIGIN.match(url)
-        return origin is not None and self._distrusted_until.get(origin[0], 0.0) > time.monotonic()
+    def _left(self, ends: Endpoints) -> None:
+        others = self._sharing[ends] - 1
+        if others:
+            self._sharing[ends] = others
+        else:
+            del self._sharing[ends]

@@ -12,10 +12,13 @@ from deliveries.transport.names import Addresses
 from deliveries.transport.request import Outgoing
 from notifier.policy.exchange import Exchange, FailureKind, Timing
 
+# The connection's failures once a request is on its way, HTTP/2's among them.
+_BROKEN = (FailureKind.CONNECTION_RESET, FailureKind.CONNECTION_FAILED, FailureKind.EMPTY_RESPONSE)
+
 
 class Transfer:
     __slots__ = (
-        "addresses", "began", "body", "ends_with_head", "fresh", "future", "guard", "head_is_whole", "lines",
+        "addresses", "began", "body", "ends_with_head", "fresh", "future", "guard", "head_is_whole", "http2", "lines",
         "looked_up_seconds", "outgoing", "room", "truncated",
     )  # fmt: skip
 
@@ -27,6 +30,7 @@ class Transfer:
         self.addresses: Addresses = ()  # of a host that is a name
         self.looked_up_seconds = 0.0
         self.fresh = False  # no kept connection, please
+        self.http2 = False  # if the partner offers it; its connection may be shared then
         self.lines: list[bytes] = []
         self.head_is_whole = False
         # libcurl can leave out the body of a response only where the request has none either.
@@ -85,6 +89,13 @@ def exchange_of(transfer: Transfer, easy: pycurl.Curl, code: int, message: str) 
         timing=timing,
         remote_ip=remote_ip,
     )
+
+
+def is_trouble(transfer: Transfer, exchange: Exchange) -> bool:
+    """Whether what was sent got no answer for reasons that may lie in its connection."""
+    if exchange.failure is FailureKind.TIMEOUT:
+        return transfer.guard.asked and not transfer.lines
+    return transfer.guard.asked and exchange.failure in _BROKEN
 
 
 def _failure(transfer: Transfer, easy: pycurl.Curl, code: int, message: str) -> tuple[FailureKind, str]:

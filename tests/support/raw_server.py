@@ -80,10 +80,20 @@ class Connection:
         names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
         return names[0] if names else None
 
+    @property
+    def alpn(self) -> str | None:
+        """What TLS agreed to speak."""
+        tls = self._writer.get_extra_info("ssl_object")
+        return tls.selected_alpn_protocol() if tls is not None else None
+
     async def closed(self) -> None:
         """Wait, unread bytes thrown away, until the other side has closed the connection."""
         while await self._reader.read(65_536):
             pass
+
+    def close(self) -> None:
+        """End the connection with FIN."""
+        self._writer.close()
 
     def reset(self) -> None:
         """End the connection with RST."""

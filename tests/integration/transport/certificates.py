@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 _DAY = timedelta(days=1)
+HTTP2 = ("h2", "http/1.1")
 _numbers = itertools.count(1)
 
 
@@ -38,6 +39,7 @@ class Authority:
         expired: bool = False,
         self_signed: bool = False,
         asks_for_client: bool = False,
+        protocols: tuple[str, ...] = (),
     ) -> ssl.SSLContext:
         """A server's side of TLS whose certificate is for this address and this name."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -50,6 +52,8 @@ class Authority:
         file.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(file)
+        if protocols:
+            context.set_alpn_protocols(list(protocols))
         if asks_for_client:
             context.verify_mode = ssl.CERT_OPTIONAL
             context.load_verify_locations(self.file)

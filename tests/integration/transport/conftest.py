@@ -7,12 +7,26 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.integration.transport.certificates import Authority
 from tests.integration.transport.sending import Sender, new_engine
 
 
 @pytest.fixture
 def sender() -> Iterator[Sender]:
     engine = new_engine()
+    yield Sender(engine)
+    engine.stop()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def trusting(authority: Authority) -> Iterator[Sender]:
+    """Whose engine trusts the authority, and nobody else."""
+    engine = new_engine(ca_file=str(authority.file))
     yield Sender(engine)
     engine.stop()
 

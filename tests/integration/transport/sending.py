@@ -12,6 +12,7 @@ from requests.structures import CaseInsensitiveDict
 from deliveries.transport import names
 from deliveries.transport.egress import Egress
 from deliveries.transport.engine import Engine
+from deliveries.transport.handle import CONNECTION_MAX_AGE_SECONDS
 from deliveries.transport.names import LookUp
 from deliveries.transport.request import ClientCertificate, Limits, Outgoing
 from notifier.policy.exchange import Exchange
@@ -51,8 +52,12 @@ def new_engine(
     read_bytes: int = READ_BYTES,
     look_up: LookUp = names.look_up,
     egress: Egress = Egress(),
+    connection_max_age: int = CONNECTION_MAX_AGE_SECONDS,
 ) -> Engine:
-    engine = Engine(ca_file=ca_file or certifi.where(), read_bytes=read_bytes, look_up=look_up, egress=egress)
+    engine = Engine(
+        ca_file=ca_file or certifi.where(), read_bytes=read_bytes, look_up=look_up, egress=egress,
+        connection_max_age=connection_max_age,
+    )  # fmt: skip
     engine.start()
     return engine
 

@@ -16,7 +16,7 @@ import pytest
 
 from notifier.policy.exchange import Exchange, FailureKind
 from tests.integration.transport.certificates import Authority
-from tests.integration.transport.sending import Sender, new_engine
+from tests.integration.transport.sending import Sender
 from tests.support.raw_server import OK, Connection, Handler, RawServer, answering
 from tests.support.servers import free_port
 
@@ -241,19 +241,6 @@ def test_tls_to_a_port_without_tls(sender: Sender, handler: Handler) -> None:
 
     assert _failed(exchange, began) == Failed(FailureKind.TLS_FAILURE, maybe_sent=False)
     assert partner.connections == 1
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture
-def trusting(authority: Authority) -> Iterator[Sender]:
-    """Whose engine trusts the authority, and nobody else."""
-    engine = new_engine(ca_file=str(authority.file))
-    yield Sender(engine)
-    engine.stop()
 
 
 def test_a_certificate_of_a_trusted_authority_is_taken(trusting: Sender, authority: Authority) -> None:

@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from concurrent.futures import Future
-from pathlib import Path
-
-import pytest
 
 from deliveries.transport.engine import Engine
 from deliveries.transport.request import ClientCertificate
 from notifier.policy.exchange import Exchange, FailureKind
 from tests.integration.transport.certificates import Authority
-from tests.integration.transport.sending import PATIENCE_SECONDS, Sender, new_engine, outgoing
+from tests.integration.transport.sending import PATIENCE_SECONDS, Sender, outgoing
 from tests.support.raw_server import Connection, RawServer
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
-
-
-@pytest.fixture
-def trusting(authority: Authority) -> Iterator[Sender]:
-    """A sender that trusts the authority."""
-    engine = new_engine(ca_file=str(authority.file))
-    yield Sender(engine)
-    engine.stop()
 
 
 async def who_are_you(connection: Connection) -> None:
