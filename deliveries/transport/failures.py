@@ -40,17 +40,18 @@ _CONNECT_ERRNO: Final = {
 }
 
 
-def failure_kind(code: int, easy: pycurl.Curl) -> FailureKind:
-    """What kind of failure a finished transfer had."""
+def failure_kind(code: int, easy: pycurl.Curl, *, may_share: bool = False) -> FailureKind:
+    """What kind of failure a finished transfer had, which may have waited for a connection that another one makes."""
     if code == pycurl.E_COULDNT_CONNECT:
         return _CONNECT_ERRNO.get(easy.getinfo(pycurl.OS_ERRNO), FailureKind.CONNECTION_FAILED)
     if code == pycurl.E_OPERATION_TIMEDOUT and not easy.getinfo(pycurl.REQUEST_SIZE):
-        return _unsent_timeout(easy)
+        return _unsent_timeout(easy, may_share)
     return _KINDS.get(code, FailureKind.CONNECTION_FAILED)
 
 
-def _unsent_timeout(easy: pycurl.Curl) -> FailureKind:
+def _unsent_timeout(easy: pycurl.Curl, may_share: bool) -> FailureKind:
     """Time ran out before a byte of the request was sent: in which phase."""
     if easy.getinfo(pycurl.CONNECT_TIME):
         return FailureKind.TLS_FAILURE
-    return FailureKind.CONNECT_TIMEOUT if easy.getinfo(pycurl.NAMELOOKUP_TIME) else FailureKind.DNS_FAILURE
+    looked_up = easy.getinfo(pycurl.NAMELOOKUP_TIME) or may_share
+    return FailureKind.CONNECT_TIMEOUT if looked_up else FailureKind.DNS_FAILURE

@@ -109,7 +109,7 @@ def _failure(transfer: Transfer, easy: pycurl.Curl, code: int, message: str) -> 
         return FailureKind.CONNECTION_FAILED, f"the egress proxy answered {proxy_said}"
     if not code:
         return FailureKind.CONNECTION_RESET, "the connection was closed within the response's head"
-    return failure_kind(code, easy), guard.trouble or message or f"libcurl error {code}"
+    return failure_kind(code, easy, may_share=transfer.http2), guard.trouble or message or f"libcurl error {code}"
 
 
 def _timing(easy: pycurl.Curl, looked_up: float) -> Timing:

@@ -28,6 +28,7 @@ class Stream:
     headers: list[Header]
     body: bytes = b""
     was_reset: bool = False
+    authority: bytes = b""
 
     @property
     def number(self) -> int:
@@ -65,6 +66,11 @@ class Stream:
         if body:
             await self.data(body, end=True)
 
+    async def answer_and_go_away(self) -> None:
+        """Both at once, so that whoever reads the answer knows that no request may follow."""
+        self.session.h2.send_headers(self.stream_id, [(b":status", b"200")], end_stream=True)
+        await self.goaway(self.stream_id)
+
     async def reset(self, code: ErrorCodes) -> None:
         self.session.h2.reset_stream(self.stream_id, code)
         await self.session.flush()
@@ -84,26 +90,29 @@ class Session:
 
     connection: Connection
     begun: Callable[[Stream], None]
+    whole: bool
     h2: H2Connection = field(default_factory=lambda: H2Connection(SERVER))
     _streams: dict[int, Stream] = field(default_factory=dict)
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
 
     def receive(self, data: bytes) -> list[Stream]:
-        """The requests that are whole by now."""
-        whole = []
+        """The requests that can be answered by now."""
+        ready = []
         for event in self.h2.receive_data(data):
             if isinstance(event, RequestReceived):
                 stream = self._streams[event.stream_id] = Stream(self, event.stream_id, list(event.headers))
                 self.begun(stream)
+                if not self.whole:
+                    ready.append(stream)
             elif isinstance(event, DataReceived):
                 self._streams[event.stream_id].body += event.data
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-            elif isinstance(event, StreamEnded):
-                whole.append(self._streams[event.stream_id])
+            elif isinstance(event, StreamEnded) and self.whole:
+                ready.append(self._streams[event.stream_id])
             elif isinstance(event, StreamReset):
                 self._streams[event.stream_id].was_reset = True
         self._moved.set()
-        return whole
+        return ready
 
     async def flush(self) -> None:
         await self.connection.send(self.h2.data_to_send())
@@ -115,13 +124,13 @@ class Session:
 
 
 class Speaks2:
-    """A handler for ``RawServer``: HTTP/2 where the client took it, each request handed on when it is whole.
+    """A handler for ``RawServer``: HTTP/2 where the client took it, each request handed on when it is whole, or as soon as it begins.
 
     To a client that wants HTTP/1.1 every request is answered ``ok``. ``seen`` has the requests of both.
     """
 
-    def __init__(self, handle: StreamHandler, *, max_streams: int = 100) -> None:
-        self._handle, self._max_streams = handle, max_streams
+    def __init__(self, handle: StreamHandler, *, max_streams: int = 100, whole: bool = True) -> None:
+        self._handle, self._max_streams, self._whole = handle, max_streams, whole
         self.seen: list[tuple[int, str, str]] = []  # connection, version, path
         self.streams: list[Stream] = []
 
@@ -141,7 +150,7 @@ class Speaks2:
             await connection.send(OK)
 
     async def _speak(self, connection: Connection) -> None:
-        session = Session(connection, self._begun)
+        session = Session(connection, self._begun, self._whole)
         session.h2.local_settings = Settings(
             client=False, initial_values={SettingCodes.MAX_CONCURRENT_STREAMS: self._max_streams}
         )

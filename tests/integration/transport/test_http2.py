@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from concurrent.futures import Future
 
 import pytest
@@ -21,12 +23,15 @@ async def ok(stream: Stream) -> None:
 
 
 class Gate:
-    """Answers nobody until it is opened, but for ``/warm``."""
+    """Answers nobody until it is opened, but for ``/warm``, and ``/last``, which is the connection's last request."""
 
     def __init__(self) -> None:
         self._open = asyncio.Event()
 
     async def __call__(self, stream: Stream) -> None:
+        if stream.path == "/last":
+            await stream.answer_and_go_away()
+            return
         if stream.path != "/warm":
             await self._open.wait()
         await stream.answer()
@@ -62,9 +67,7 @@ def test_a_new_connection_is_shared_before_its_first_answer(trusting: Sender, au
     gate = Gate()
     speaks = Speaks2(gate)
     with RawServer(speaks, tls=authority.server(protocols=HTTP2)) as partner:
-        trusting.send(partner.url("/warm"))
-        partner.call(speaks.streams[0].session.connection.reset)
-        wait_until(partner.idle, seconds=5, what="the connection to be closed")
+        trusting.send(partner.url("/last"))
         futures = at_once(trusting, partner, 60)
         wait_until(lambda: len(speaks.streams) == 61, seconds=5, what="all of them under way")
         gate.open(partner)
@@ -75,16 +78,16 @@ def test_a_new_connection_is_shared_before_its_first_answer(trusting: Sender, au
 
 def test_what_exceeds_the_partner_s_streams_takes_another_connection(trusting: Sender, authority: Authority) -> None:
     gate = Gate()
-    speaks = Speaks2(gate, max_streams=10)
+    speaks = Speaks2(gate, max_streams=100)
     with RawServer(speaks, tls=authority.server(protocols=HTTP2)) as partner:
         trusting.send(partner.url("/warm"))
-        futures = at_once(trusting, partner, 30)
-        wait_until(lambda: len(speaks.streams) == 31, seconds=5, what="all of them under way")
+        futures = at_once(trusting, partner, 250)
+        wait_until(lambda: len(speaks.streams) == 251, seconds=5, what="all of them under way")
         gate.open(partner)
 
-        assert statuses(futures) == [200] * 30
-    assert partner.connections <= 4
-    assert len(set(speaks.seen)) == 31
+        assert statuses(futures) == [200] * 250
+    assert partner.connections == 3
+    assert len(set(speaks.seen)) == 251
 
 
 def test_a_partner_of_http_1_1_is_spoken_to_in_it(trusting: Sender, authority: Authority) -> None:
@@ -190,3 +193,18 @@ def test_a_connection_that_is_always_in_use_is_given_up_at_its_age(authority: Au
     assert on_the_first[-1] == "/warm"
     assert [number for number, _, _ in speaks.seen] == sorted(number for number, _, _ in speaks.seen)
     assert speaks.seen[-1][0] == 2
+
+
+def test_who_waits_for_another_s_handshake_ends_in_time(trusting: Sender, authority: Authority) -> None:
+    """The partner accepts connections and says nothing any more. Nothing was sent, and the name had been looked up."""
+    with RawServer(Speaks2(Gate()), tls=authority.server(protocols=HTTP2)) as partner:
+        assert trusting.send(partner.url("/last")).status == 200
+    with socket.create_server(("127.0.0.1", partner.port)):
+        began = time.monotonic()
+        request = outgoing(partner.url("/in"), total=5.0, connect=0.3)
+        exchanges = [trusting.engine.submit(request).result for _ in range(4)]
+        ended = [result(PATIENCE_SECONDS) for result in exchanges]
+
+    assert time.monotonic() - began < 2
+    assert {exchange.failure for exchange in ended} == {FailureKind.TLS_FAILURE, FailureKind.CONNECT_TIMEOUT}
+    assert not any(exchange.maybe_sent for exchange in ended)

@@ -15,7 +15,7 @@ from tests.support.raw_server import RawServer
 from tests.support.waiting import wait_until
 
 _case = pytest.param
-TOTAL_SECONDS = 1.0
+TOTAL_SECONDS = 0.5
 
 
 async def _refuse(stream: Stream) -> None:
