@@ -45,8 +45,8 @@ class Engine:
 
     ``submit`` may be called from any thread. Redirects are not followed; no proxy, netrc or cookie of the environment is
     used; TLS is verified against ``ca_file``; of a response at most ``read_bytes`` (after decompression) are read.
-    A request goes out once at most. HTTP/2 is spoken over TLS where the partner offers it, neither with a client certificate nor through
-    a proxy, and not for a while after it failed: libcurl would send again what a server may have seen, which the guard stops.
+    A request goes out once at most. HTTP/2 is spoken where TLS agrees to it: not with a client certificate, not through a
+    proxy, and not for a while after it failed. What libcurl would send again then, the guard stops.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 import pytest
@@ -118,6 +119,31 @@ def test_a_request_is_not_sent_again(
     warm = [(1, "h2", "/warm")] if kept else []
     assert speaks.seen[:-1] == [*warm, (1, "h2", "/once")]
     assert speaks.seen[-1][1:] == ("http/1.1", "/later")
+
+
+@pytest.mark.parametrize("fault", [_refuse, _go_away_before_it])
+def test_nor_on_another_connection_that_stands(trusting: Sender, authority: Authority, fault: StreamHandler) -> None:
+    """One connection with room and another: libcurl would go on to that one without opening a socket."""
+    let_go = asyncio.Event()
+
+    async def handle(stream: Stream) -> None:
+        if stream.path == "/once":
+            await fault(stream)
+        await (let_go if stream.number == 1 else asyncio.Event()).wait()
+        await stream.answer()
+
+    speaks = Speaks2(_but_for_warm(handle), max_streams=100)
+    with RawServer(speaks, tls=authority.server(protocols=HTTP2)) as partner:
+        trusting.send(partner.url("/warm"))
+        futures = [trusting.engine.submit(outgoing(partner.url(f"/{n}"), total=20)) for n in range(101)]
+        wait_until(lambda: len(speaks.streams) == 102, seconds=5, what="all to be under way")
+        partner.call(let_go.set)
+        wait_until(lambda: sum(future.done() for future in futures) == 100, seconds=5, what="room on the first")
+        exchange = trusting.send(partner.url("/once"), total=TOTAL_SECONDS)
+
+    assert partner.connections == 2
+    assert (exchange.failure, exchange.maybe_sent) == (FailureKind.CONNECTION_RESET, True)
+    assert speaks.paths().count("/once") == 1
 
 
 @pytest.mark.parametrize("fault", [_case(fault, id=name) for name, (fault, _) in FAULTS.items()])
