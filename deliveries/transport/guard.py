@@ -44,7 +44,7 @@ class Guard:
 
     Nothing in here may raise: pycurl would raise it again in the engine's loop, which ends the process.
     ``unusable`` says that nothing was sent because the kept connection was closed or is not for this partner, ``stale``
-    that a kept connection broke under the request, ``trouble`` that no socket could be had, ``shares`` on which connection
+    that a kept connection broke under the request or HTTP/2's stream was refused, ``trouble`` that no socket could be had, ``shares`` on which connection
     a request went that others may share.
     """
 

@@ -31,7 +31,7 @@ class Origins:
         return _distrusts(self._kept_distrusted_until, url)
 
     def distrust_http2(self, url: str) -> None:
-        """HTTP/2 failed, whoever's fault it was: for a while that partner is spoken to in HTTP/1.1.
+        """HTTP/2 failed, whosever fault it was: for a while that partner is spoken to in HTTP/1.1.
 
         Its connection may be dead without a word, and would be given more streams for as long as any is on it.
         """

@@ -101,7 +101,8 @@ def is_trouble(transfer: Transfer, exchange: Exchange) -> bool:
 def _failure(transfer: Transfer, easy: pycurl.Curl, code: int, message: str) -> tuple[FailureKind, str]:
     guard = transfer.guard
     if guard.stale:
-        return FailureKind.CONNECTION_RESET, "the kept connection broke before a response; nothing is sent twice"
+        broke = "the stream was refused, or its connection broke," if transfer.http2 else "the kept connection broke"
+        return FailureKind.CONNECTION_RESET, f"{broke} before a response; nothing is sent twice"
     if guard.refusal is not None:
         return FailureKind.ADDRESS_BLOCKED, guard.refusal
     proxy_said = easy.getinfo(pycurl.HTTP_CONNECTCODE)
