@@ -174,6 +174,16 @@ def _at_the_fortieth(fault: StreamHandler) -> StreamHandler:
     return handle
 
 
+def test_its_http_1_1_connections_are_kept(trusting: Sender, authority: Authority) -> None:
+    """It is HTTP/2's streams that it refused, not a kept connection that broke."""
+    speaks = Speaks2(_but_for_warm(_refuse))
+    with RawServer(speaks, tls=authority.server(protocols=HTTP2)) as partner:
+        exchanges = [trusting.send(partner.url(path)) for path in ("/warm", "/refused", "/1", "/2")]
+
+    assert [exchange.status for exchange in exchanges] == [200, None, 200, 200]
+    assert speaks.seen[2:] == [(2, "http/1.1", "/1"), (2, "http/1.1", "/2")]
+
+
 def test_other_partners_keep_http_2(trusting: Sender, authority: Authority) -> None:
     bad, good = Speaks2(_reset), Speaks2(_but_for_warm(_reset))
     tls = authority.server(protocols=HTTP2)
