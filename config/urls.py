@@ -9,11 +9,12 @@ from notifier.api import health
 from notifier.metrics import metrics
 
 urlpatterns = [
+    # First: it is asked most.
+    path("v1/", include("notifier.api.urls")),
     path("", health.index),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", metrics),
-    path("v1/", include("notifier.api.urls")),
     path("v1/schema", SpectacularAPIView.as_view(), name="schema"),
     path("v1/docs", SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="notifier/docs.html")),
     path("admin", RedirectView.as_view(url="/admin/")),

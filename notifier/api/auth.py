@@ -25,7 +25,7 @@ class KeyRequest(Request):
 class ApiKeyAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
         """The key is ``request.auth``; there is no user."""
-        scheme, _, plain = request.headers.get("Authorization", "").partition(" ")
+        scheme, _, plain = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if not scheme:
             return None
         if scheme.lower() != "bearer" or not plain:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.conf import settings
+from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from notifier import intake
@@ -15,6 +15,7 @@ from notifier.accept_limit import limiter
 from notifier.api import parsers, schema, throttle
 from notifier.api.auth import KeyRequest, Scopes, require_partner
 from notifier.api.errors import Problem, detail, from_refused
+from notifier.api.renderers import answer
 from notifier.api.serializers import MAX_BATCH, BatchSerializer, StrictSerializer, notification
 from notifier.intake import Accepted, Notification
 from notifier.models import ApiKey, Scope
@@ -29,13 +30,13 @@ class BatchView(APIView):
         responses={200: schema.BatchAnswer, **schema.problems(400, 401, 403, 411, 413, 415, 429, 431, 503)},
         operation_id="notify_batch",
     )
-    def post(self, request: KeyRequest) -> Response:
+    def post(self, request: KeyRequest) -> HttpResponse:
         """Accept notifications, each by itself: one that is refused harms no other. What is accepted is on disk."""
-        if "Idempotency-Key" in request.headers:
+        if "HTTP_IDEMPOTENCY_KEY" in request.META:
             message = "A batch takes no header Idempotency-Key; give each notification its idempotency_key."
             raise Problem(400, "invalid_request", message, [detail("Idempotency-Key", "invalid", message)])
         throttle.admit(request.auth)
-        traceparent = request.headers.get("Traceparent")
+        traceparent = request.META.get("HTTP_TRACEPARENT")
         results: dict[int, dict[str, Any]] = {}
         wanted: dict[int, Notification] = {}
         asked = _notifications(request.data)
@@ -50,7 +51,7 @@ class BatchView(APIView):
             results[index] = _accepted(outcome) if isinstance(outcome, Accepted) else _rejected(from_refused(outcome))
         accepted = sum("task_id" in result for result in results.values())
         in_order = [{"index": index, **results[index]} for index in range(len(asked))]
-        return Response({"accepted": accepted, "rejected": len(asked) - accepted, "results": in_order})
+        return answer({"accepted": accepted, "rejected": len(asked) - accepted, "results": in_order})
 
 
 def _notifications(data: Any) -> list[Any]:

@@ -43,7 +43,7 @@ class ProblemMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        given = request.headers.get("X-Request-ID", "")
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
         request.META[REQUEST_ID] = request_id
         begun = time.perf_counter()
@@ -59,9 +59,8 @@ class ProblemMiddleware:
         """What is handed over goes on in our span, as if the producer had sent that."""
         if not request.path.startswith("/v1/notify"):
             return self._answer(request)
-        with tracing.accepting(request.headers.get("Traceparent")) as span:
+        with tracing.accepting(request.META.get("HTTP_TRACEPARENT")) as span:
             request.META["HTTP_TRACEPARENT"] = tracing.traceparent(span)
-            del request.headers  # made from META once, on first use
             return self._answer(request)
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
@@ -78,7 +77,7 @@ class ProblemMiddleware:
             return None
         batch = request.path == BATCH_PATH
         limit = settings.NOTIFIER_MAX_BATCH_BYTES if batch else settings.NOTIFIER_MAX_BODY_BYTES
-        if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+        if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
             return Problem(411, "length_required", "Send the body with a Content-Length, not in chunks.")
         length = request.META.get("CONTENT_LENGTH") or "0"
         if not (length.isascii() and length.isdigit()):

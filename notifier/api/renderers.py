@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import simplejson
+from django.http import HttpResponse
 from rest_framework.renderers import BaseRenderer
 
 
@@ -43,3 +44,10 @@ class JSONRenderer(BaseRenderer):
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
     ) -> bytes:
         return b"" if data is None else dumps(data)
+
+
+def answer(document: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """The same, for views that are asked a thousand times a second: the framework's response is a template that is rendered
+    later, which takes a twentieth of an accept.
+    """
+    return HttpResponse(dumps(document), status=status, content_type=JSONRenderer.media_type, headers=headers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, ClassVar, cast
 
+from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -15,6 +16,7 @@ from notifier.api.auth import KeyRequest, Scopes, require_partner
 from notifier.api.errors import Problem, from_refused
 from notifier.api.list_query import task_filter
 from notifier.api.pagination import NewestFirst
+from notifier.api.renderers import answer
 from notifier.api.serializers import NotifySerializer, StrictSerializer, notification
 from notifier.models import NotificationTask, Scope
 from notifier.wake import publisher
@@ -45,13 +47,13 @@ class NotifyView(APIView):
         },
         operation_id="notify",
     )
-    def post(self, request: KeyRequest) -> Response:
+    def post(self, request: KeyRequest) -> HttpResponse:
         """Accept a notification. 202 means that it is on disk."""
         throttle.admit(request.auth)
         wanted = notification(
             cast("dict[str, Any]", request.data),  # the parser takes nothing but objects
-            key_header=request.headers.get("Idempotency-Key"),
-            traceparent=request.headers.get("Traceparent"),
+            key_header=request.META.get("HTTP_IDEMPOTENCY_KEY"),
+            traceparent=request.META.get("HTTP_TRACEPARENT"),
         )
         require_partner(request.auth, wanted.partner_id)
         try:
@@ -61,8 +63,7 @@ class NotifyView(APIView):
         headers = {"Location": f"/v1/notify/{accepted.task.task_id}"}
         if accepted.replay:
             headers["Idempotency-Replayed"] = "true"
-        document = representation.accepted(accepted)
-        return Response(document, status=200 if accepted.replay else 202, headers=headers)
+        return answer(representation.accepted(accepted), status=200 if accepted.replay else 202, headers=headers)
 
     @extend_schema(
         parameters=schema.LIST_PARAMETERS,
