@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 import subprocess
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +19,14 @@ from benchmarks.processes import send_signal
 from benchmarks.receiver import address, address_sql
 from benchmarks.rows import FRESH_TASK, TASKS, UNTRIED, copy_rows
 from tests.support.client import Answer
+from tests.support.ledger import REPOSITORY
 from tests.support.servers import MariaDB, Valkey
 from tests.support.system import System
 from tests.support.waiting import wait_until
 
 PAYLOAD = "x" * 1024
 DENSE, SPARSE = 20, 5000
+WORKERS = ("worker", "worker2")
 
 
 def connect(mariadb: MariaDB, name: str) -> Any:
@@ -195,13 +198,25 @@ class Ours(Side):
     def clear(self) -> None:
         self._truncate("notifier_notificationattempt", "notifier_notificationlabel", "notifier_notificationtask")
 
-    def start_second_worker(self) -> None:
+    @contextlib.contextmanager
+    def second_worker(self) -> Iterator[None]:
+        """Two worker processes meanwhile, one for each core: ``WORKERS``."""
         self.system.start_worker("worker2")
+        try:
+            wait_until(lambda: self._pinged("worker2"), seconds=60, what="the second worker to be there")
+            yield
+        finally:
+            process = self.processes.pop("worker2")
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
 
-    def stop_worker(self, name: str) -> None:
-        process = self.processes.pop(name)
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+    def _pinged(self, worker: str) -> bool:
+        """By a process, as an operator would: within a test's own, Celery's reply queue stays empty."""
+        asked = [sys.executable, "-m", "celery", "-A", "config.celery", "inspect", "ping", "-d", f"{worker}@tests"]
+        done = subprocess.run(
+            asked, cwd=REPOSITORY, env=self.system.environment, capture_output=True, check=False, timeout=60
+        )
+        return done.returncode == 0
 
     def stop(self) -> None:
         self.thaw()

@@ -57,7 +57,8 @@ class Probed:
     def copy_template(self, ground: Ground) -> None:
         """The template of the running service, without its partner, which has another key here."""
         self.execute(f"CREATE TABLE bench_template LIKE {ground.ours.database_name}.bench_template")
-        self.execute(f"INSERT INTO bench_template SELECT * FROM {ground.ours.database_name}.bench_template")
+        template = f"{ground.ours.database_name}.bench_template"
+        copy_rows(self.database, "bench_template", {}, template=template, source="(SELECT 1) once", where="TRUE")
 
     def fill(self, waiting: int, finished: int, tick: Callable[[str], None]) -> None:
         """Half of the waiting rows belong to the dead partner, and half of each partner's are not due yet."""
@@ -105,7 +106,7 @@ class Probed:
     def start_probe(self) -> None:
         self.probe = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.probe", self.system.client.key, self.url],
-            cwd=REPOSITORY, env=self.system.environment | {"DJANGO_SETTINGS_MODULE": "config.settings"},
+            cwd=REPOSITORY, env=self.system.environment | {"DJANGO_SETTINGS_MODULE": "config.settings", "NOTIFIER_LOG_LEVEL": "WARNING"},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self.probe.stdout is not None
