@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import model, report
 from benchmarks.figures import Results, load, median, newest
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
@@ -79,7 +79,16 @@ def plots(results: Results) -> str:
     return "\n".join(shown)
 
 
-PARTS = {"plots": plots, "table": table, "pools": pools, "notes": notes, "machine": machine}
+def predicted(results: Results) -> str:
+    lines = ["| what | predicted /s | bound by | measured /s | of it |", "|---|--:|---|--:|--:|"]
+    lines += [
+        f"| {each.title} | {each.rate:,.0f} | {each.bound_by} | {each.measured:,.0f} | {each.measured / each.rate:.0%} |"
+        for each in model.predictions(results)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+PARTS = {"plots": plots, "model": predicted, "table": table, "pools": pools, "notes": notes, "machine": machine}
 
 
 def write() -> None:
