@@ -1,6 +1,5 @@
 """The web process: `granian --interface wsgi config.wsgi:application`."""
 
-import gc
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
+from config import collector
 from config.database import patience
 from notifier.tracing import tracing
 
@@ -18,11 +18,7 @@ tracing.start_if_configured(service="web")
 if settings.DATABASES["default"]["ENGINE"].endswith("mysql"):
     # Before the first connection: in this process somebody waits for the answer.
     settings.DATABASES["default"]["OPTIONS"].update(patience(settings.NOTIFIER_WEB_DATABASE_TIMEOUT_SECONDS))
-# What is loaded now stays: collections during requests need not look at it each time.
-gc.collect()
-gc.freeze()
-# A request makes thousands of objects that its end frees without the collector's help.
-gc.set_threshold(20_000, 20, 50)
+collector.settle()
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
