@@ -20,6 +20,9 @@ from notifier.tracing import tracing
 # After each wait for the database a thread gets the interpreter back only when another gives it up: by default after
 # 5 ms, which a claim of eight statements beside a busy engine and recorder would pay eight times.
 SWITCH_SECONDS = 0.0005
+# A delivery's objects are freed by its end. To look at them earlier costs a tenth of its processor time
+# (`python -m benchmarks backlog`: 0.29 ms instead of 0.25).
+YOUNG_OBJECTS = 10_000
 
 _dispatcher: Dispatcher | None = None
 
@@ -52,7 +55,7 @@ class DispatcherStep(bootsteps.StartStopStep):
         allow_many_files()
         sys.setswitchinterval(SWITCH_SECONDS)
         tracing.start_if_configured(service="worker")
-        collector.settle()
+        collector.settle(young=YOUNG_OBJECTS)
         _dispatcher = Dispatcher()
         _dispatcher.start()
         measure.worker.watch(settings.NOTIFIER_ENGINE_SLOTS, _dispatcher.free_slots)

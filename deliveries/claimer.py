@@ -47,17 +47,15 @@ class Turn:
     more: list[str]
     locked: list[str]
     waiting: dict[str, float]
+    # Of whom some claim was late, and who used up what the turn might have: a single row that only the sweep finds does not
+    # put a partner behind.
+    behind: set[str]
     now: datetime
 
     @property
     def counts(self) -> Counter[str]:
         """Claims by partner_id."""
         return Counter(sending.partner.partner_id for sending in self.claims)
-
-    @property
-    def behind(self) -> set[str]:
-        """The partners of which some claim was late."""
-        return {sending.partner.partner_id for sending in self.claims if sending.claim.late}
 
 
 class Claimer:
@@ -212,6 +210,11 @@ class Claimer:
             )
             # All that was found has expired: the sweep ends it, and there may be more behind it.
             | {partners[key].partner_id: PACE_SECONDS for key in found if not taken[key]},
+            behind={
+                partners[claim.partner_id].partner_id
+                for claim in claims
+                if claim.late and found[claim.partner_id] == permits[claim.partner_id].count
+            },
             now=now,
         )
 

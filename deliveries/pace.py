@@ -13,7 +13,8 @@ STAND_BACK_SECONDS = 1.0
 PACED_ROWS = 10
 PACE_SECONDS = 0.03
 # Each such turn may be longer than the last, and all are shorter again when a turn of those on time took twice as long as the
-# best ones do (additive increase, multiplicative decrease, RFC 5681). What takes long because it has much to claim does not count.
+# best ones do (additive increase, multiplicative decrease, RFC 5681). A turn that claims nothing, or much,
+# does not count.
 GROWTH_ROWS = 2
 SHRINKAGE = 0.75
 MOST_PACED_ROWS = 400
@@ -71,7 +72,7 @@ class Pace:
 
     def took(self, seconds: float, *, claims: int) -> None:
         """So long a turn of those on time has taken."""
-        if claims > SMALL_TURN:
+        if not 0 < claims <= SMALL_TURN:
             return
         self._best_seconds = min(seconds, self._best_seconds * DRIFT)
         if seconds > SUFFERING * self._best_seconds:

@@ -134,7 +134,7 @@ class Woken:
             now = time.monotonic()
             self._pace.served(on_time=on_time, behind=behind, now=now)
             if lane is Lane.BEHIND and behind:
-                self._pace.paused(more=more, now=now)
+                self._pace.paused(more=more or bool(self._lines[Lane.BEHIND]), now=now)
 
     def took(self, lane: Lane, seconds: float, *, claims: int) -> None:
         """So long the claim of the last turn took."""

@@ -212,7 +212,8 @@ class Engine:
     def _send(self, transfer: Transfer) -> None:
         transfer.http2 = self._offers_http2(transfer)
         joined = self._kept.joined if transfer.http2 else None
-        is_open = partial(self._kept.is_open, transfer.outgoing.client, transfer.http2)
+        may_share = transfer.http2 and self._origins.speaks_http2(transfer.outgoing.request.url or "")
+        is_open = partial(self._kept.is_open, transfer.outgoing.client, may_share)
         transfer.guard = Guard(transfer.outgoing.limits.allow_private_cidrs, is_open, self._egress, joined)
         if (transfer.addresses or self._egress.proxy) and (refusal := self._refusal(transfer)):
             transfer.future.set_result(_refused(refusal, milliseconds(transfer.looked_up_seconds)))

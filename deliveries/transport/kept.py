@@ -56,7 +56,7 @@ class Kept:
         """Whether a connection that another transfer made was made as the same client, and nothing is to be read from
         it: not its end, nor an answer that nobody asked for.
 
-        One that others are on is HTTP/2's: libcurl reads it, and an answer there names its request. No client certificate
+        With who speaks HTTP/2 (``may_share``), one that others are on is looked after by libcurl, and an answer there names its request. No client certificate
         was shown on it, as HTTP/2 is not spoken with one. libcurl keeps connections of different certificates apart as
         well; this does not rely on it.
         """

@@ -13,6 +13,7 @@ from django.test import override_settings
 
 from deliveries.claimer import TURN_ROWS
 from deliveries.pace import PACED_ROWS
+from deliveries.woken import Lane
 from notifier import clock
 from notifier.models import NotificationTask, Partner, Status
 from tests.support import broken_rows
@@ -215,6 +216,16 @@ def test_beside_one_that_is_served_on_time_a_backlog_gets_short_turns_and_pauses
     assert stations.next() == []
     wait_until(lambda: stations.next() == [backlogged.partner_id], seconds=5, what="the pause to end")
     assert len(stations.turn(backlogged)) == PACED_ROWS
+
+
+def test_a_late_row_by_itself_does_not_put_a_partner_behind() -> None:
+    stations, _, healthy = _beside_a_healthy_one()
+    _late(healthy, 1)
+    make_task(healthy)
+    assert len(stations.turn(healthy)) == 2
+
+    stations.woken.wake([healthy.partner_id])
+    assert list(stations.woken.take(Lane.ON_TIME, 5, most_rows=100, timeout=0)) == [healthy.partner_id]
 
 
 def test_a_backlog_with_nobody_beside_it_gets_long_turns_without_a_pause() -> None:

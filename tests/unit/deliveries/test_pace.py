@@ -108,6 +108,17 @@ def test_a_turn_that_is_long_because_it_has_much_to_claim_shrinks_nothing() -> N
     assert pace.rows(now) == grown
 
 
+def test_a_turn_that_claims_nothing_is_nobody_s_best() -> None:
+    pace = Pace()
+    now = _grown(pace, 50)
+    grown = pace.rows(now)
+    pace.took(BEST / 10, claims=0)
+
+    pace.took(BEST, claims=1)
+
+    assert pace.rows(now) == grown
+
+
 def test_what_is_best_is_learned_again_on_a_machine_that_has_become_slower() -> None:
     pace = Pace()
     pace.took(BEST, claims=1)
