@@ -12,11 +12,11 @@ STAND_BACK_SECONDS = 1.0
 # and one database. What has waited for long can wait for a few milliseconds more.
 PACED_ROWS = 10
 PACE_SECONDS = 0.03
-# Each such turn may be longer than the last, and all are shorter again when a turn of those on time took twice as long as the
+# Each such turn may be longer than the last, and all are halved when a turn of those on time took twice as long as the
 # best ones do (additive increase, multiplicative decrease, RFC 5681). A turn that claims nothing, or much,
 # does not count.
-GROWTH_ROWS = 2
-SHRINKAGE = 0.75
+GROWTH_ROWS = 1
+SHRINKAGE = 0.5
 MOST_PACED_ROWS = 400
 SUFFERING = 2.0
 SMALL_TURN = 10
