@@ -58,7 +58,7 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
 
 
 def _spare() -> None:
-    """Have the library not look up what no line of ours says (logging HOWTO, "Optimization"): a third of a line's time."""
+    """Have the library not look up what no line of ours says (logging HOWTO, "Optimization")."""
     logging._srcfile = None  # noqa: SLF001 - the HOWTO's own way
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
