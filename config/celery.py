@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from celery import Celery
@@ -19,6 +20,9 @@ PRUNE_SECONDS = 30.0
 
 
 app = Celery("notifier", amqp=LastingAMQP)
+# Else Celery closes each task's connection to the database, and every sweep makes one anew. deliveries.tasks sees to those that
+# are broken or old.
+app.conf.CELERY_DB_REUSE_MAX = sys.maxsize
 app.conf.update(
     broker_url=settings.CELERY_BROKER_URL,
     broker_connection_retry_on_startup=True,

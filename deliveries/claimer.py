@@ -50,6 +50,8 @@ class Turn:
     # Of whom some claim was late, and who used up what the turn might have: a single row that only the sweep finds does not
     # put a partner behind.
     behind: set[str]
+    # Of whom no claim was late. Who had a late one, and no more than that, is neither: what it was before stands.
+    on_time: set[str]
     now: datetime
 
     @property
@@ -104,7 +106,7 @@ class Claimer:
             return True
         seconds = time.monotonic() - begun
         measure.worker.claimed(turn.claims, partners=len(shares), now=turn.now, seconds=seconds)
-        self._woken.took(self._lane, seconds, claims=len(turn.claims))
+        self._woken.claimed(self._lane, len(turn.claims))
         self._suspects.cleared(shares)
         self._woken.occupy(turn.counts, lane=self._lane)
         if self._woken.stopped or time.monotonic() > _begin_before(begun):
@@ -129,7 +131,7 @@ class Claimer:
     def _set_next(self, turn: Turn) -> None:
         behind = turn.behind
         more = not behind.isdisjoint(turn.more)
-        self._woken.served(self._lane, on_time=turn.counts.keys() - behind, behind=behind, more=more)
+        self._woken.served(self._lane, on_time=turn.on_time, behind=behind, more=more)
         if turn.more:
             self._woken.wake(turn.more)
             self._share(turn.more)
@@ -186,6 +188,7 @@ class Claimer:
         claims = lifecycle.claim(counts, now=now, lease_for=lease_for, found=found, late_after=LATE)
         taken = Counter(claim.partner_id for claim in claims)
         partner_flow.spend(taken, {key: (flows[key], partners[key].limits) for key in taken}, now=now)
+        late = {claim.partner_id for claim in claims if claim.late}
         probes = {key: flows[key] for key in taken if permits[key].probe}
         partner_flow.send_probes(probes, now=now, lease_for=lease_for)
         return Turn(
@@ -210,11 +213,8 @@ class Claimer:
             )
             # All that was found has expired: the sweep ends it, and there may be more behind it.
             | {partners[key].partner_id: PACE_SECONDS for key in found if not taken[key]},
-            behind={
-                partners[claim.partner_id].partner_id
-                for claim in claims
-                if claim.late and found[claim.partner_id] == permits[claim.partner_id].count
-            },
+            behind={partners[key].partner_id for key in late if found[key] == permits[key].count},
+            on_time={partners[key].partner_id for key in taken if key not in late},
             now=now,
         )
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from celery.signals import after_task_publish, beat_init
+from celery.signals import after_task_publish, beat_init, task_prerun
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, close_old_connections
 from prometheus_client import Counter, Gauge
 
 from config.celery import app
@@ -63,6 +63,12 @@ def rollup() -> None:
         counting.roll()
     except (OperationalError, InterfaceError) as error:
         logger.error("the counts wait for the database: %s", type(error).__name__)
+
+
+@task_prerun.connect
+def _keep_usable_connections(**kwargs: Any) -> None:
+    """A task has the connection of its thread's last one, as a request has: not one that failed, or is CONN_MAX_AGE old."""
+    close_old_connections()
 
 
 @beat_init.connect

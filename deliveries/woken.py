@@ -6,7 +6,7 @@ import heapq
 import itertools
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -54,7 +54,8 @@ class Woken:
     are served on time have one line and those that are behind (``Pace``) another: each is for a claimer of its own.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._lock = threading.Lock()
         # One for each claimer, so that what concerns the other does not wake it.
         self._changed = {lane: threading.Condition(self._lock) for lane in Lane}
@@ -80,12 +81,12 @@ class Woken:
     def wake(self, partner_ids: Iterable[str]) -> None:
         """These have work now."""
         with self._lock:
-            self._ready(partner_ids, time.monotonic())
+            self._ready(partner_ids, self._now())
             self._tell()
 
     def wake_later(self, partner_ids: Collection[str], seconds: float) -> None:
         """These have work after so many seconds, or sooner where an earlier call said so."""
-        at = time.monotonic() + seconds
+        at = self._now() + seconds
         with self._lock:
             for partner_id in partner_ids:
                 if at < self._alarms.get(partner_id, float("inf")):
@@ -103,7 +104,7 @@ class Woken:
     def occupy(self, counts: Mapping[str, int], *, lane: Lane | None = None) -> None:
         """These slots are in use now; ``lane``: and the others that its turn might have had are not needed."""
         with self._lock:
-            now = time.monotonic()
+            now = self._now()
             for partner_id, count in counts.items():
                 self._slots.occupy(partner_id, count, now)
             if lane is not None:
@@ -113,7 +114,7 @@ class Woken:
     def release(self, finished: Collection[tuple[str, float]]) -> None:
         """A slot each of these partners is free again, after a request of so many seconds."""
         with self._lock:
-            now = time.monotonic()
+            now = self._now()
             for partner_id, took_seconds in finished:
                 self._slots.release(partner_id, took_seconds, now)
                 if partner_id in self._on_release:
@@ -131,16 +132,16 @@ class Woken:
     def served(self, lane: Lane, *, on_time: Collection[str], behind: Collection[str], more: bool) -> None:
         """The last turn has ended: of whom something was claimed, and whether of those behind some have more."""
         with self._lock:
-            now = time.monotonic()
+            now = self._now()
             self._pace.served(on_time=on_time, behind=behind, now=now)
             if lane is Lane.BEHIND and behind:
                 self._pace.paused(more=more or bool(self._lines[Lane.BEHIND]), now=now)
 
-    def took(self, lane: Lane, seconds: float, *, claims: int) -> None:
-        """So long the claim of the last turn took."""
+    def claimed(self, lane: Lane, rows: int) -> None:
+        """So many rows the last turn has claimed."""
         if lane is Lane.ON_TIME:
             with self._lock:
-                self._pace.took(seconds, claims=claims)
+                self._pace.claimed(rows)
 
     def wait_for_release(self, timeout: float) -> None:
         """Until all slots are free, or so many seconds have passed."""
@@ -163,11 +164,11 @@ class Woken:
 
         They are taken off before their rows are read, so that a row committed later finds a wake.
         """
-        give_up = time.monotonic() + timeout
+        give_up = self._now() + timeout
         with self._lock:
             self._promised[lane] = self._promised_slow[lane] = 0
             while not self._stopped:
-                now = time.monotonic()
+                now = self._now()
                 self._ring(now)
                 if taken := self._next(lane, most_partners, most_rows, now):
                     return taken

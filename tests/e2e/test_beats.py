@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import time
@@ -25,6 +26,35 @@ def _silence(system: FullSystem) -> float:
     found = re.search(r"(?m)^notifier_beat_silence_seconds (\S+)$", system.client.request("GET", "/metrics").body)
     assert found is not None
     return float(found[1])
+
+
+def _connections_made(system: FullSystem) -> int:
+    """By anybody, since the server started; this one among them."""
+    with contextlib.closing(system.sql()) as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW GLOBAL STATUS LIKE 'Connections'")
+        return int(cursor.fetchone()[1])
+
+
+def _swept_at(system: FullSystem) -> datetime:
+    with contextlib.closing(system.sql()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT swept_at FROM notifier_sweepstate")
+        found: datetime = cursor.fetchone()[0]
+        return found
+
+
+def test_a_sweep_has_the_connection_of_the_one_before(system: FullSystem) -> None:
+    """Celery closes a task's connections unless it is told not to, and each of 20 sweeps would make one."""
+    begun, before = _swept_at(system), _connections_made(system)
+    looks = 0
+
+    def swept() -> bool:
+        nonlocal looks
+        looks += 1
+        return _swept_at(system) >= begun + timedelta(seconds=20)
+
+    wait_until(swept, seconds=40, what="twenty sweeps", every=1.0)
+
+    assert _connections_made(system) - before - looks < 15
 
 
 def test_three_beats_deliver_once_and_without_any_the_workers_sweep_and_it_is_told(

@@ -238,6 +238,18 @@ def test_a_backlog_with_nobody_beside_it_gets_long_turns_without_a_pause() -> No
     assert stations.next() == []
 
 
+def test_who_was_late_without_being_behind_is_nobody_to_stand_back_for() -> None:
+    """Else partners that are late together would hold one another back, each time one of them has caught up."""
+    backlogged, late = make_partner(), make_partner()
+    stations = Stations()
+    stations.prove_prompt(backlogged, late)
+    _late(late, 1)
+    _late(backlogged, 2 * PACED_ROWS)
+    assert len(stations.turn(late)) == 1
+
+    assert len(stations.turn(backlogged)) == 2 * PACED_ROWS
+
+
 def test_a_backlog_goes_on_however_often_those_on_time_come() -> None:
     stations, backlogged, healthy = _beside_a_healthy_one()
 

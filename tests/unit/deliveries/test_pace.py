@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from deliveries.pace import (
-    GROWTH_ROWS,
     MOST_DOUBLINGS,
-    MOST_PACED_ROWS,
     PACE_SECONDS,
     PACED_ROWS,
     PATIENCE_SECONDS,
-    SHRINKAGE,
-    SMALL_TURN,
     STAND_BACK_SECONDS,
-    SUFFERING,
     Pace,
 )
 
-BEST, BAD = 0.004, 0.004 * SUFFERING * 1.5
 
-
-def _beside(pace: Pace, *, now: float, more: bool = True, took: float = BEST, claims: int = 1) -> None:
-    """One turn of those on time, which took so long, and one of those behind."""
+def _beside(pace: Pace, *, now: float, more: bool = True) -> None:
+    """One turn of those on time, and one of those behind."""
     pace.served(on_time=["healthy"], behind=[], now=now)
-    pace.took(took, claims=claims)
+    pace.claimed(1)
     pace.served(on_time=[], behind=["flood"], now=now)
     pace.paused(more=more, now=now)
 
@@ -59,73 +52,34 @@ def test_between_their_turns_is_a_pause_but_not_where_nobody_is_on_time() -> Non
 
 
 def _flooded(pace: Pace, *, seconds: float, begun: float = 0.0) -> float:
-    """Full turns for so long, two a second, under which those on time suffer; when they end."""
+    """Full turns for so long, two a second; when they end."""
     for tick in range(int(seconds * 2) + 1):
-        pace.took(BEST, claims=1)
-        _beside(pace, now=begun + tick / 2, took=BAD)
-        pace.took(BAD, claims=1)
+        _beside(pace, now=begun + tick / 2)
     return begun + seconds
 
 
-def _grown(pace: Pace, turns: int, *, took: float = BEST) -> float:
-    """So many full turns, and beside them turns of those on time that took so long; the time of the last."""
-    for tick in range(turns):
-        _beside(pace, now=tick / 10, took=took)
-    return (turns - 1) / 10
-
-
-def test_turns_grow_while_those_on_time_do_not_suffer() -> None:
+def test_beside_long_turns_of_those_on_time_others_have_as_many_rows() -> None:
     pace = Pace()
-    assert pace.rows(_grown(pace, 1)) == PACED_ROWS
+    pace.claimed(PACED_ROWS - 1)
+    assert pace.rows(0) == PACED_ROWS
 
+    pace.claimed(10 * PACED_ROWS)
+
+    assert pace.rows(0) == 10 * PACED_ROWS
+
+
+def test_a_long_turn_counts_for_less_with_each_one_that_follows() -> None:
     pace = Pace()
-    assert pace.rows(_grown(pace, 11)) == PACED_ROWS + 10 * GROWTH_ROWS
+    pace.claimed(10 * PACED_ROWS)
 
-    pace = Pace()
-    assert pace.rows(_grown(pace, MOST_PACED_ROWS)) == MOST_PACED_ROWS
+    pace.claimed(0)
+    assert pace.rows(0) == 10 * PACED_ROWS
+    pace.claimed(1)
+    assert PACED_ROWS < pace.rows(0) < 10 * PACED_ROWS
+    for _ in range(50):
+        pace.claimed(1)
 
-
-def test_turns_shrink_when_those_on_time_suffer_but_not_below_the_shortest() -> None:
-    pace = Pace()
-    now = _grown(pace, 50)
-    grown = pace.rows(now)
-
-    pace.took(BAD, claims=1)
-
-    assert pace.rows(now) == int(grown * SHRINKAGE)
-    for _ in range(100):
-        pace.took(BAD, claims=1)
-    assert pace.rows(now) == PACED_ROWS
-
-
-def test_a_turn_that_is_long_because_it_has_much_to_claim_shrinks_nothing() -> None:
-    pace = Pace()
-    now = _grown(pace, 50)
-    grown = pace.rows(now)
-
-    pace.took(BAD, claims=SMALL_TURN + 1)
-
-    assert pace.rows(now) == grown
-
-
-def test_a_turn_that_claims_nothing_is_nobody_s_best() -> None:
-    pace = Pace()
-    now = _grown(pace, 50)
-    grown = pace.rows(now)
-    pace.took(BEST / 10, claims=0)
-
-    pace.took(BEST, claims=1)
-
-    assert pace.rows(now) == grown
-
-
-def test_what_is_best_is_learned_again_on_a_machine_that_has_become_slower() -> None:
-    pace = Pace()
-    pace.took(BEST, claims=1)
-    for _ in range(1000):
-        pace.took(BAD, claims=1)
-
-    assert pace.rows(_grown(pace, 11, took=BAD)) == PACED_ROWS + 10 * GROWTH_ROWS
+    assert pace.rows(0) == PACED_ROWS
 
 
 def test_turns_of_which_more_is_left_are_doubled_each_minute() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from deliveries.pace import GROWTH_ROWS, PACE_SECONDS, PACED_ROWS
+from deliveries.pace import PACE_SECONDS, PACED_ROWS, PATIENCE_SECONDS
 from deliveries.slots import PROMPT_SECONDS
 from deliveries.woken import OTHERS_BESIDE, Lane, Woken
 
@@ -46,15 +46,25 @@ def test_a_partner_that_was_taken_can_be_woken_again() -> None:
     assert _take(woken) == ["a"]
 
 
-def test_turns_of_those_behind_grow_while_others_of_them_wait_in_line() -> None:
-    woken = Woken(slots=1000)
+def test_the_patience_of_those_behind_is_also_that_of_others_who_wait_in_line() -> None:
+    now = 0.0
+    woken = Woken(slots=1000, now=lambda: now)
     _answer(woken, ["a", "b"])
-    for _ in range(3):
-        woken.wake(["a", "b"])
-        woken.served(Lane.ON_TIME, on_time=["healthy"], behind=[], more=False)
-        woken.served(Lane.BEHIND, on_time=[], behind=["a"], more=False)
 
-    assert woken.take(Lane.BEHIND, 1, most_rows=200, timeout=5) == {"a": PACED_ROWS + 2 * GROWTH_ROWS}
+    def turns_until(end: float) -> dict[str, int]:
+        """One each half second, of one partner at a time; the last one."""
+        nonlocal now
+        turn: dict[str, int] = {}
+        while now < end:
+            now += 0.5
+            woken.wake(["a", "b"])
+            woken.served(Lane.ON_TIME, on_time=["healthy"], behind=[], more=False)
+            turn = woken.take(Lane.BEHIND, 1, most_rows=200, timeout=5)
+            woken.served(Lane.BEHIND, on_time=[], behind=turn.keys(), more=False)
+        return turn
+
+    assert list(turns_until(PATIENCE_SECONDS / 2).values()) == [PACED_ROWS]
+    assert list(turns_until(PATIENCE_SECONDS + 1).values()) == [2 * PACED_ROWS]
 
 
 def test_nobody_gets_a_turn_without_a_free_slot() -> None:
