@@ -50,8 +50,8 @@ class Turn:
     # Of whom some claim was late, and who used up what the turn might have: a single row that only the sweep finds does not
     # put a partner behind.
     behind: set[str]
-    # Of whom no claim was late. Who had a late one, and no more than that, is neither: what it was before stands.
-    on_time: set[str]
+    # Of whom some claim was late, and that was all: it waits for nobody, and nobody stands back for it.
+    caught_up: set[str]
     now: datetime
 
     @property
@@ -129,9 +129,10 @@ class Claimer:
             self._suspects.raised(shares, error)
 
     def _set_next(self, turn: Turn) -> None:
-        behind = turn.behind
+        behind, caught_up = turn.behind, turn.caught_up
         more = not behind.isdisjoint(turn.more)
-        self._woken.served(self._lane, on_time=turn.on_time, behind=behind, more=more)
+        on_time = turn.counts.keys() - behind - caught_up
+        self._woken.served(self._lane, on_time=on_time, caught_up=caught_up, behind=behind, more=more)
         if turn.more:
             self._woken.wake(turn.more)
             self._share(turn.more)
@@ -214,7 +215,7 @@ class Claimer:
             # All that was found has expired: the sweep ends it, and there may be more behind it.
             | {partners[key].partner_id: PACE_SECONDS for key in found if not taken[key]},
             behind={partners[key].partner_id for key in late if found[key] == permits[key].count},
-            on_time={partners[key].partner_id for key in taken if key not in late},
+            caught_up={partners[key].partner_id for key in late if found[key] != permits[key].count},
             now=now,
         )
 

@@ -38,7 +38,7 @@ class Pace:
         self._behind_at = float("-inf")
 
     def is_on_time(self, partner_id: str) -> bool:
-        """Whether the last claim of this partner was."""
+        """Whether the last claim of this partner was, or it has caught up."""
         return partner_id in self._on_time
 
     def stands_back(self, now: float) -> bool:
@@ -56,10 +56,14 @@ class Pace:
             return rows
         return max(rows, PACED_ROWS << min(int((now - self._full_since) / PATIENCE_SECONDS), MOST_DOUBLINGS))
 
-    def served(self, *, on_time: Collection[str], behind: Collection[str], now: float) -> None:
-        """A turn has ended, in which something was claimed of these."""
+    def served(
+        self, *, on_time: Collection[str], behind: Collection[str], caught_up: Collection[str] = (), now: float
+    ) -> None:
+        """A turn has ended, in which something was claimed of these. Who has ``caught_up`` is no longer behind, but nobody
+        stands back for it: partners that are late together would hold one another back, each time one has caught up.
+        """
         self._on_time.difference_update(behind)
-        self._on_time.update(on_time)
+        self._on_time.update(on_time, caught_up)
         if on_time:
             self._on_time_at = now
 

@@ -129,11 +129,19 @@ class Woken:
                 self._slots.give_back(partner_id, count)
             self._tell()
 
-    def served(self, lane: Lane, *, on_time: Collection[str], behind: Collection[str], more: bool) -> None:
+    def served(
+        self,
+        lane: Lane,
+        *,
+        on_time: Collection[str],
+        behind: Collection[str],
+        more: bool,
+        caught_up: Collection[str] = (),
+    ) -> None:
         """The last turn has ended: of whom something was claimed, and whether of those behind some have more."""
         with self._lock:
             now = self._now()
-            self._pace.served(on_time=on_time, behind=behind, now=now)
+            self._pace.served(on_time=on_time, behind=behind, caught_up=caught_up, now=now)
             if lane is Lane.BEHIND and behind:
                 self._pace.paused(more=more or bool(self._lines[Lane.BEHIND]), now=now)
 

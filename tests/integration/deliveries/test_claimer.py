@@ -238,8 +238,7 @@ def test_a_backlog_with_nobody_beside_it_gets_long_turns_without_a_pause() -> No
     assert stations.next() == []
 
 
-def test_who_was_late_without_being_behind_is_nobody_to_stand_back_for() -> None:
-    """Else partners that are late together would hold one another back, each time one of them has caught up."""
+def test_who_has_caught_up_is_not_behind_and_nobody_to_stand_back_for() -> None:
     backlogged, late = make_partner(), make_partner()
     stations = Stations()
     stations.prove_prompt(backlogged, late)
@@ -248,6 +247,8 @@ def test_who_was_late_without_being_behind_is_nobody_to_stand_back_for() -> None
     assert len(stations.turn(late)) == 1
 
     assert len(stations.turn(backlogged)) == 2 * PACED_ROWS
+    stations.woken.wake([late.partner_id])
+    assert list(stations.woken.take(Lane.ON_TIME, 5, most_rows=100, timeout=0)) == [late.partner_id]
 
 
 def test_a_backlog_goes_on_however_often_those_on_time_come() -> None:
