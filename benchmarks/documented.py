@@ -14,8 +14,8 @@ _MARKED = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 # Whose CPU is shown, and under which name.
 CPU_SPLIT: dict[str, str] = {
-    "deliver": "deliver", "accept": "accept", "batch": "accept, batches", "together": "both",
-    "together_batch": "both, batches",
+    "deliver": "deliver", "accept": "accept", "batch": "accept,\nbatches", "together": "both",
+    "together_batch": "both,\nbatches",
 }  # fmt: skip
 # Files beside the page, their titles, and whether results have what they show.
 PLOTS: dict[str, tuple[str, Callable[[Results], bool]]] = {
