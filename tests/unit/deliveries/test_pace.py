@@ -82,11 +82,11 @@ def test_a_long_turn_counts_for_less_with_each_one_that_follows() -> None:
     assert pace.rows(0) == PACED_ROWS
 
 
-def test_turns_of_which_more_is_left_are_doubled_each_minute() -> None:
+def test_turns_of_which_more_is_left_are_doubled_each_time_patience_ends() -> None:
     pace = Pace()
-    for minute in range(1, MOST_DOUBLINGS + 3):
-        now = _flooded(pace, seconds=PATIENCE_SECONDS, begun=(minute - 1) * PATIENCE_SECONDS)
-        assert pace.rows(now) == PACED_ROWS << min(minute, MOST_DOUBLINGS)
+    for times in range(1, MOST_DOUBLINGS + 3):
+        now = _flooded(pace, seconds=PATIENCE_SECONDS, begun=(times - 1) * PATIENCE_SECONDS)
+        assert pace.rows(now) == PACED_ROWS << min(times, MOST_DOUBLINGS)
 
 
 def test_a_turn_of_which_nothing_is_left_ends_the_doubling() -> None:
