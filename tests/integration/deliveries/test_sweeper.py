@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import logging
 import uuid
 from collections.abc import Mapping
@@ -204,3 +205,23 @@ def test_a_sweep_without_a_database_is_one_line_in_the_log(caplog: pytest.LogCap
         tasks.sweep()
 
     assert [record.message for record in caplog.records] == ["the sweep waits for the database: OperationalError"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sweep_whose_kept_connection_was_killed_makes_a_new_one() -> None:
+    """Celery keeps the connections of its threads: a database that was restarted must not cost a thread its sweeps."""
+    if not is_mysql():
+        pytest.skip("SQLite has no connection to lose")
+    tasks.sweep.apply()
+    before = SweepState.objects.get().swept_at
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CONNECTION_ID()")
+        (own,) = cursor.fetchone()
+        killer = connection.copy()
+        with contextlib.closing(killer), killer.cursor() as other:
+            other.execute("KILL %s", [own])
+            other.execute("UPDATE notifier_sweepstate SET swept_at = swept_at - INTERVAL 1 HOUR")
+
+    tasks.sweep.apply()
+
+    assert SweepState.objects.get().swept_at >= before
