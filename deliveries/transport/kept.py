@@ -50,6 +50,10 @@ class Kept:
         else:
             self._clients[ends] = transfer.outgoing.client
 
+    def is_shared(self, transfer: Transfer) -> bool:
+        """Whether others are on the connection of a transfer that has ended."""
+        return transfer.guard.shares in self._sharing
+
     def is_open(
         self, client: ClientCertificate | None, may_share: bool, remote_ip: str, remote_port: int, local_port: int
     ) -> bool:
