@@ -132,7 +132,10 @@ class Recorder:
 
     def _write(self, results: Sequence[Result], now: datetime) -> None:
         try:
-            atomically(lambda: lifecycle.record(results, now=now))
+            try:
+                atomically(lambda: lifecycle.record_held(results, now=now))
+            except lifecycle.LeaseLost:
+                atomically(lambda: lifecycle.record(results, now=now))
         except (OperationalError, InterfaceError):
             raise
         except Exception:  # noqa: BLE001 - one row's result cannot be stored; found out one by one

@@ -9,11 +9,12 @@ from notifier.lifecycle.bury import bury_unusable
 from notifier.lifecycle.claim import Claim, claim, give_back, in_flight
 from notifier.lifecycle.end import cancel, expire
 from notifier.lifecycle.prune import Pruned, prune
-from notifier.lifecycle.record import Result, record, release_expired
+from notifier.lifecycle.record import LeaseLost, Result, record, record_held, release_expired
 from notifier.lifecycle.requeue import requeue, requeue_many
 
 __all__ = [
     "Claim",
+    "LeaseLost",
     "NewTask",
     "Pruned",
     "Result",
@@ -27,6 +28,7 @@ __all__ = [
     "needs_transaction",
     "prune",
     "record",
+    "record_held",
     "release_expired",
     "requeue",
     "requeue_many",

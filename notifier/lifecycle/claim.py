@@ -15,6 +15,7 @@ from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Case, Count, F, Q, Value, When
 
+from notifier.lifecycle.rowwise import stored_uuid
 from notifier.models import NotificationTask, Status
 from notifier.models.task import HIGHEST_PRIORITY
 
@@ -117,7 +118,7 @@ def _lease(keys: Sequence[int], token: uuid.UUID, *, now: datetime, until: datet
             f"UPDATE {_table()} {_BY_KEY[connection.vendor]} SET status = %s, next_attempt_at = NULL, lease_token = %s, "  # noqa: S608 - no text of a caller's
             "lease_expires_at = %s, attempt_count = attempt_count + 1, updated_at = %s "
             f"WHERE id IN ({_marks(keys)}) AND next_attempt_at <= %s AND (expires_at IS NULL OR expires_at > %s)",
-            [Status.RUNNING.value, _stored(token), moment(until), moment(now), *keys, moment(now), moment(now)],
+            [Status.RUNNING.value, stored_uuid(token), moment(until), moment(now), *keys, moment(now), moment(now)],
         )
         return int(cursor.rowcount)
 
@@ -130,7 +131,7 @@ def _leased(keys: Sequence[int], token: uuid.UUID, late: Collection[int]) -> lis
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {_columns()} FROM {_table()} WHERE id IN ({_marks(keys)}) AND lease_token = %s",  # noqa: S608 - no text of a caller's
-            [*keys, _stored(token)],
+            [*keys, stored_uuid(token)],
         )
         rows = cursor.fetchall()
     # Asked for once: Django finds the thread's connection anew each time.
@@ -162,11 +163,6 @@ def _table() -> str:
 
 def _marks(values: Sequence[object]) -> str:
     return ", ".join(["%s"] * len(values))
-
-
-def _stored(token: uuid.UUID) -> str:
-    """As the column's type has it: with hyphens where that is UUID, else without."""
-    return str(token) if connection.features.has_native_uuid_field else token.hex
 
 
 def _due(shares: Mapping[int, int], now: datetime, *, late_before: datetime) -> list[tuple[int, int, int]]:

@@ -76,13 +76,31 @@ def record(results: Sequence[Result], *, now: datetime) -> set[int]:
             continue  # pruned meanwhile: nothing is left to write to
         (holders if state.held_with(result.lease_token) else late).append(result)
     closing = [result for result in late if _closes(result, states[result.task_key])]
-    moved = _move(holders, states, now) | _move(closing, states, now)
+    moved = _move_locked(holders, states, now) | _move_locked(closing, states, now)
     _summarise([r for r in late if r.task_key not in moved and _is_newest(r, states[r.task_key])], now)
     if holders:
         insert_rows(NotificationAttempt, [_attempt(result, now) for result in holders])
     for result in late:
         _insert_or_complete(result, now)
     return moved
+
+
+class LeaseLost(Exception):
+    """Of some of the results the lease was lost: the transaction must be undone, and they are for ``record``."""
+
+
+def record_held(results: Sequence[Result], *, now: datetime) -> None:
+    """``record`` of results whose leases still hold, as nearly all do: two statements, and the tasks are not read.
+
+    To be called in a transaction, which must be undone where this raises ``LeaseLost``. A crash leaves what ``record``'s does.
+    """
+    if any(result.excused for result in results):
+        raise LeaseLost  # how many were excused before must be read
+    # In the order of their keys, as all lock them who write several.
+    ordered = sorted(results, key=lambda result: result.task_key)
+    if _move(ordered, now) != len(results):
+        raise LeaseLost
+    insert_rows(NotificationAttempt, [_attempt(result, now) for result in ordered])
 
 
 def _lock(keys: Collection[int]) -> dict[int, _State]:
@@ -111,18 +129,28 @@ def _is_newest(result: Result, state: _State) -> bool:
     return state.last_attempt_no is None or state.last_attempt_no <= result.attempt_no
 
 
-def _move(results: Sequence[Result], states: Mapping[int, _State], now: datetime) -> set[int]:
-    """One statement for each kind of decision: most of what it writes is the same in all of its rows."""
-    alike: defaultdict[Status, list[dict[str, Any]]] = defaultdict(list)
-    for result in results:
-        moved = _moved(result, now)
-        moved["attempts_excused"] = states[result.task_key].attempts_excused + result.excused
-        moved.update(_summary(result, now))
-        alike[moved["status"]].append(moved)
-    count = sum(update_rows(NotificationTask, rows) for rows in alike.values())
+def _move_locked(results: Sequence[Result], states: Mapping[int, _State], now: datetime) -> set[int]:
+    count = _move(results, now, states)
     if count != len(results):  # pragma: no cover - the rows are locked and exist; a broken update_rows would get here
         raise RuntimeError(f"moved {count} locked tasks instead of {len(results)}")
     return {result.task_key for result in results}
+
+
+def _move(results: Sequence[Result], now: datetime, locked: Mapping[int, _State] | None = None) -> int:
+    """One statement for each kind of decision: most of what it writes is the same in all of its rows. Returns how many moved:
+    all that are ``locked``, else those whose lease holds.
+    """
+    alike: defaultdict[Status, list[tuple[Result, dict[str, Any]]]] = defaultdict(list)
+    for result in results:
+        moved = _moved(result, now) | _summary(result, now)
+        if locked is not None:
+            moved["attempts_excused"] = locked[result.task_key].attempts_excused + result.excused
+        alike[moved["status"]].append((result, moved))
+    count = 0
+    for group in alike.values():
+        held = None if locked is not None else ("lease_token", [result.lease_token for result, _ in group])
+        count += update_rows(NotificationTask, [moved for _, moved in group], held=held)
+    return count
 
 
 def _summarise(results: Sequence[Result], now: datetime) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from django.db import connection
@@ -13,27 +13,31 @@ from django.db.models import Field, Model
 Row = Mapping[str, Any]
 
 
-def update_rows(model: type[Model], rows: Sequence[Row]) -> int:
+def update_rows(model: type[Model], rows: Sequence[Row], *, held: tuple[str, Sequence[Any]] | None = None) -> int:
     """Set the named fields of the rows whose primary key is ``id``; every mapping has the same keys. Returns the rows matched.
 
-    The rows should be locked by the caller. The new values are a derived table that drives the join, so that the
-    table is reached by primary key only; a value that is the same in all of them is written once.
+    The rows should be locked by the caller, or be ``held``: a column, and for each row the value that it must have, else
+    the row stays as it is. The new values are a derived table that drives the join, so that the table is reached by primary
+    key only; a value that is the same in all of them is written once.
     """
     first = rows[0]
     own = [name for name in first if name != "id" and any(row[name] != first[name] for row in rows)]
     same = [name for name in first if name != "id" and name not in own]
     ready = _converters(model, first)
+    must_hold = list(map(_converters(model, {held[0]: None})[held[0]], held[1])) if held else []
     quote = connection.ops.quote_name
-    values, parameters = _derived(rows, own, ready)
+    values, parameters = _derived(rows, own, ready, must_hold)
     table, key = quote(model._meta.db_table), quote(str(model._meta.pk.column))
     constants = [ready[name](first[name]) for name in same]
     if connection.vendor == "mysql":
+        condition = f" WHERE t.{quote(held[0])} = v.held" if held else ""
         assignments = [f"t.{quote(name)} = v.{quote(name)}" for name in own] + [f"t.{quote(n)} = %s" for n in same]
-        sql = f"UPDATE ({values}) v STRAIGHT_JOIN {table} t ON t.{key} = v.id SET {', '.join(assignments)}"  # noqa: S608 - names of columns only
+        sql = f"UPDATE ({values}) v STRAIGHT_JOIN {table} t ON t.{key} = v.id SET {', '.join(assignments)}{condition}"  # noqa: S608 - names of columns only
         parameters += constants
     else:
+        condition = f" AND {table}.{quote(held[0])} = v.held" if held else ""
         assignments = [f"{quote(name)} = v.{quote(name)}" for name in own] + [f"{quote(n)} = %s" for n in same]
-        sql = f"UPDATE {table} SET {', '.join(assignments)} FROM ({values}) AS v WHERE {table}.{key} = v.id"  # noqa: S608 - names of columns only
+        sql = f"UPDATE {table} SET {', '.join(assignments)} FROM ({values}) AS v WHERE {table}.{key} = v.id{condition}"  # noqa: S608 - names of columns only
         parameters = constants + parameters
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
@@ -59,16 +63,22 @@ def insert_rows(model: type[Model], rows: Sequence[Row]) -> None:
 
 
 def _derived(
-    rows: Sequence[Row], names: Sequence[str], ready: Mapping[str, Callable[[Any], Any]]
+    rows: Sequence[Row],
+    names: Sequence[str],
+    ready: Mapping[str, Callable[[Any], Any]],
+    held: Sequence[Any],
 ) -> tuple[str, list[Any]]:
-    """A SELECT of the rows' keys and these columns, and its parameters."""
+    """A SELECT of the rows' keys, what they must hold, and these columns, and its parameters."""
     quote = connection.ops.quote_name
     parameters: list[Any] = []
-    for row in rows:
+    columns = ["id", *(["held"] if held else []), *(quote(name) for name in names)]
+    for index, row in enumerate(rows):
         parameters.append(row["id"])
+        if held:
+            parameters.append(held[index])
         parameters += [ready[name](row[name]) for name in names]
-    head = "SELECT %s AS id" + "".join(f", %s AS {quote(name)}" for name in names)
-    rest = "SELECT " + ", ".join(["%s"] * (len(names) + 1))
+    head = "SELECT " + ", ".join(f"%s AS {column}" for column in columns)
+    rest = "SELECT " + ", ".join(["%s"] * len(columns))
     return " UNION ALL ".join([head] + [rest] * (len(rows) - 1)), parameters
 
 
@@ -86,9 +96,16 @@ def _converter(field: Field[Any, Any]) -> Callable[[Any], Any]:
         case "JSONField":
             return json.dumps
         case "UUIDField":
-            return partial(field.get_db_prep_save, connection=connection)
+            return stored_uuid
         case _:
             return _plain
+
+
+def stored_uuid(value: uuid.UUID | None) -> str | None:
+    """As a UUIDField's column has it: with hyphens where its type is UUID, else without."""
+    if value is None:
+        return None
+    return str(value) if connection.features.has_native_uuid_field else value.hex
 
 
 def _plain(value: Any) -> Any:

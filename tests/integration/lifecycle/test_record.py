@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from notifier import lifecycle
 from notifier.lifecycle import Claim, Result
@@ -103,6 +105,45 @@ def test_a_batch_of_different_decisions_is_written_at_once(django_assert_num_que
     outcomes: list[Any] = [param.values[1] for param in DECISIONS]
     assert [statuses[claim.id] for claim in claims] == [outcomes[index % 5][0] for index in range(30)]
     assert NotificationAttempt.objects.count() == 30
+
+
+def _written(task: NotificationTask) -> tuple[list[Any], list[Any]]:
+    """The row, and its attempts, but for their keys."""
+    (row,) = NotificationTask.objects.filter(pk=task.pk).values()
+    attempts = NotificationAttempt.objects.filter(task_id=task.pk).values()
+    apart = {"id", "task_id", "partner_id", "created_at", "fingerprint"}
+    return [
+        sorted((name, repr(value)) for name, value in each.items() if name not in apart) for each in (row, *attempts)
+    ], list(attempts)
+
+
+@pytest.mark.parametrize(("decision", "expected"), DECISIONS)
+def test_what_is_recorded_without_reading_the_tasks_is_the_same(
+    decision: retry.Decision, expected: tuple[Any, ...], django_assert_num_queries: Any
+) -> None:
+    (slow_task, slow), (quick_task, quick) = _claimed(), _claimed()
+
+    lifecycle.record([_result(slow, decision)], now=NOW)
+    with django_assert_num_queries(2):
+        lifecycle.record_held([_result(quick, decision)], now=NOW)
+
+    assert _written(quick_task)[0] == _written(slow_task)[0]
+    assert len(_written(quick_task)[1]) == 1
+
+
+@pytest.mark.parametrize("spoilt", ["token", "excused", "recorded"])
+def test_what_needs_the_tasks_read_is_refused_by_the_way_that_does_not(spoilt: str) -> None:
+    (good_task, good), (_, bad) = _claimed(), _claimed()
+    result = _result(bad, retry.Succeeded())
+    if spoilt == "recorded":
+        lifecycle.record([result], now=NOW)
+    ways: dict[str, dict[str, Any]] = {"token": {"lease_token": uuid.uuid4()}, "excused": {"excused": True}}
+
+    with pytest.raises(lifecycle.LeaseLost), transaction.atomic():
+        lifecycle.record_held([_result(good, retry.Succeeded()), replace(result, **ways.get(spoilt, {}))], now=NOW)
+
+    good_task.refresh_from_db()
+    assert good_task.status == Status.RUNNING
 
 
 def test_nothing_to_record_asks_nothing(django_assert_num_queries: Any) -> None:
