@@ -23,7 +23,7 @@ PRUNE_MOST_SECONDS = 10.0
 logger = logging.getLogger(__name__)
 
 
-@app.task(name=DISPATCH_TASK)
+@app.task(name=DISPATCH_TASK, Strategy="deliveries.strategy:nudge")
 def dispatch(partner_ids: list[str]) -> None:
     """These partners have work."""
     bootstep.current().wake(partner_ids)

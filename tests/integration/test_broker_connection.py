@@ -6,13 +6,18 @@ import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
+from django.conf import settings
 from kombu import Connection, Consumer, Queue
+from kombu.exceptions import OperationalError
 from kombu.message import Message
 
 from config.broker import LastingConnection, LastingSentinelTransport, LastingTransport
 from config.celery import app
+from notifier.wake import Sender
 from tests.support.servers import Valkey
 
 
@@ -73,3 +78,47 @@ def test_every_kind_of_address_gets_a_lasting_connection(url: str, transport: ty
 
     assert isinstance(connection, LastingConnection)
     assert type(connection.transport) is transport
+
+
+def test_a_channel_keeps_its_client(valkey: Valkey) -> None:
+    with LastingConnection(valkey.url) as connection:
+        channel: Any = connection.default_channel
+
+        with channel.conn_or_acquire() as first, channel.conn_or_acquire() as second:
+            assert first is second
+        channel.pool.disconnect()
+        with channel.conn_or_acquire() as still:
+            assert still.ping()
+
+
+def test_what_a_worker_takes_is_not_noted_in_the_broker(valkey: Valkey) -> None:
+    """Nothing is left behind by a worker that dies with it, to come back when nobody needs it."""
+    got: list[Message] = []
+    with LastingConnection(valkey.url) as connection:
+        consumer = app.amqp.TaskConsumer(connection.default_channel, queues=[Queue("wakes")])
+        consumer.register_callback(lambda body, message: got.append(message))
+        with consumer:
+            connection.Producer().publish({}, routing_key="wakes")
+            while not got:
+                connection.drain_events(timeout=5)
+            with redis.Redis.from_url(valkey.url) as broker:
+                assert broker.exists("unacked", "unacked_index", "wakes") == 0
+
+
+def test_wakes_are_sent_again_after_the_broker_was_away(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app.conf, "broker_write_url", valkey.url)
+    send = Sender()
+
+    def waiting() -> int:
+        with redis.Redis.from_url(valkey.url) as broker:
+            return int(broker.llen(settings.NOTIFIER_QUEUE))
+
+    send(["a"])
+    send(["b"])
+    assert waiting() == 2
+    valkey.stop()
+    with pytest.raises(OperationalError):
+        send(["c"])
+    valkey.start()
+    send(["d"])
+    assert waiting() in (1, 3)
