@@ -22,7 +22,7 @@ from notifier.tracing import tracing
 SWITCH_SECONDS = 0.0005
 # A delivery's objects are freed by its end. To look at them earlier costs a tenth of its processor time
 # (`python -m benchmarks backlog` with twice as many: 0.29 ms instead of 0.25).
-YOUNG_OBJECTS = 10_000
+YOUNG_OBJECTS = 50_000
 
 _dispatcher: Dispatcher | None = None
 

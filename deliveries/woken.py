@@ -17,6 +17,9 @@ from deliveries.slots import Slots
 OTHERS_BESIDE = 25
 # A partner beside others gets so many rows a turn at most.
 SHARED_ROWS = 25
+# Those behind have their turn when this part of the slots is free: a turn of a few rows costs as much as one of a hundred, and
+# under load slots come free by the few.
+FREE_FOR_A_TURN = 1 / 12
 # One that is slow or has not answered yet gets no more at once: what it holds, it may hold for long.
 UNPROVEN_ROWS = 100
 
@@ -221,6 +224,8 @@ class Woken:
         line = self._lines[lane]
         if not line:
             return {}
+        if lane is Lane.BEHIND and self._slots.free < int(self._slots.total * FREE_FOR_A_TURN):
+            return {}
         if lane is Lane.BEHIND and self._pace.stands_back(now):
             if now < self._pace.opens_at(now):
                 return {}
@@ -269,9 +274,9 @@ def _rows_each(most_rows: int, prompt: int, others: int) -> tuple[int, int]:
     """How many rows each prompt partner of a turn may have, and each other; what some cannot take is not shared out again.
 
     The whole for one alone. One with much to do beside others gets less than its part: its next turn comes at once, and
-    theirs is the shorter. Beside prompt ones the others have half a part: what they hold, they may hold for long.
+    theirs is the shorter.
     """
     if prompt + others == 1:
         return most_rows, most_rows
-    each_other = max(1, min(SHARED_ROWS, most_rows // (prompt + others) // (2 if prompt else 1)))
+    each_other = max(1, min(SHARED_ROWS, most_rows // (prompt + others)))
     return max(1, min(SHARED_ROWS, (most_rows - others * each_other) // max(1, prompt))), each_other

@@ -10,7 +10,7 @@ from benchmarks.figures import Figure
 from benchmarks.ground import PROMPT, Ground
 from benchmarks.load import Report
 from benchmarks.scenarios.delivering import settled
-from benchmarks.sides import DENSE, Side
+from benchmarks.sides import DENSE, WORKERS, Side
 from tests.support.waiting import wait_until
 
 BATCH = 100
@@ -80,22 +80,35 @@ def together(ground: Ground, tick: Callable[[str], None]) -> None:
         "together_batch", f"accepted and delivered together, batches of {BATCH}", "/s", goal="≥ 14 ×"
     )
     ground.use_pool(PROMPT)
-    for number in range(plan.rounds):
-        tick(f"together {number + 1}: ours")
-        _together(ground, ground.ours, single, ground.ours.bodies("/0"))
-        tick(f"together {number + 1}: recipe")
-        _together(ground, ground.recipe, single, ground.recipe.bodies("/0"))
-        tick(f"together {number + 1}: ours, batches")
-        if has_batches(ground):
-            _together(ground, ground.ours, batch, batches(ground), path="/v1/notify/batch", status=200, items=BATCH)
-            batch.recipe.append(single.recipe[-1])
-            batch.cpu["recipe"] = single.cpu["recipe"]
+    with ground.ours.second_worker():
+        for number in range(plan.rounds):
+            tick(f"together {number + 1}: ours")
+            with ground.ours.frozen("worker2"):
+                _together(ground, ground.ours, single, ground.ours.bodies("/0"))
+            tick(f"together {number + 1}: recipe")
+            _together(ground, ground.recipe, single, ground.recipe.bodies("/0"))
+            tick(f"together {number + 1}: ours, batches")
+            if has_batches(ground):
+                _together(
+                    ground, ground.ours, batch, batches(ground), workers=WORKERS,
+                    path="/v1/notify/batch", status=200, items=BATCH,
+                )  # fmt: skip
+                batch.recipe.append(single.recipe[-1])
+                batch.cpu["recipe"] = single.cpu["recipe"]
 
 
-def _together(ground: Ground, side: Side, figure: Figure, bodies: list[str], **more: Any) -> None:
+def _together(
+    ground: Ground,
+    side: Side,
+    figure: Figure,
+    bodies: list[str],
+    *,
+    workers: tuple[str, ...] = ("worker",),
+    **more: Any,
+) -> None:
     plan = ground.plan
     with ground.only(side):
-        with side.frozen("worker"):
+        with side.frozen(*workers):
             side.clear()
         arrived, meter = ground.receiver.arrived, ground.meter(side)
         report = ground.post(

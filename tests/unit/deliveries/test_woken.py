@@ -331,3 +331,17 @@ def test_waiting_for_releases_ends_when_all_slots_are_free() -> None:
     assert not waiter.is_alive()
     # One that comes after the last release does not wait for another.
     woken.wait_for_release(30)
+
+
+def test_those_behind_have_their_turn_when_it_is_worth_it() -> None:
+    """Under load slots come free by the few, and a turn of a few rows costs as much as one of a hundred."""
+    woken = Woken(slots=120)
+    _answer(woken, ["a", "b"])
+    woken.occupy({"b": 111})
+    woken.wake(["a"])
+    assert _take(woken) == []
+    assert woken.take(Lane.ON_TIME, 100, most_rows=200, timeout=0) == {}
+
+    woken.release([("b", QUICKLY)])
+
+    assert _take(woken) == ["a"]
