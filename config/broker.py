@@ -12,6 +12,20 @@ from redis import exceptions
 RECONNECT_MAX_SECONDS = 1.0
 
 
+class _QoS(redis.QoS):
+    """Acknowledges what was noted alone. kombu does not know of a message that it was taken without acknowledgement: it would ask
+    the broker to forget it, and remember that it did, until the channel is closed.
+    """
+
+    def ack(self, delivery_tag: Any) -> None:
+        if delivery_tag in (self._delivered or ()):
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: Any, requeue: bool = False) -> None:
+        if delivery_tag in (self._delivered or ()):
+            super().reject(delivery_tag, requeue=requeue)
+
+
 class LastingChannel(redis.Channel):
     """Raises a connection error where it is used after its connection was closed, and keeps its client.
 
@@ -23,6 +37,7 @@ class LastingChannel(redis.Channel):
     time of a publish; a client holds nothing but the pool that its connections come from, and may be used by any thread.
     """
 
+    QoS = _QoS
     _client_of: tuple[Any, Any] | None = None
 
     def _connparams(self, asynchronous: bool = False) -> Any:

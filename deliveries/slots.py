@@ -11,7 +11,7 @@ PROMPT_SECONDS = 1.0
 SLOW_SHARE = 0.5
 # Dynamic threshold (Choudhury and Hahne, "Dynamic Queue Length Thresholds for Shared-Memory Packet Switches", 1998): a
 # partner may hold so many times what is free. One alone gets 2/3 of the slots, fifty greedy ones 2/101 each, and what they
-# leave free is there for the next one at once.
+# leave free is there for the next one (deliveries/woken.py, FREE_WITHIN_SECONDS).
 PROMPT_THRESHOLD = 2.0
 SLOW_THRESHOLD = 1.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any
 
 from celery.signals import after_task_publish, beat_init, task_prerun
@@ -21,6 +22,7 @@ from notifier.wake import DISPATCH_TASK, publisher
 PRUNE_MOST_SECONDS = 10.0
 
 logger = logging.getLogger(__name__)
+_sweeping = threading.Lock()
 
 
 @app.task(name=DISPATCH_TASK, Strategy="deliveries.strategy:nudge")
@@ -31,13 +33,19 @@ def dispatch(partner_ids: list[str]) -> None:
 
 @app.task(name="deliveries.sweep")
 def sweep() -> None:
-    """Beat's, every second: find what is due, whoever forgot it."""
+    """Beat's, every second: find what is due, whoever forgot it. One at a time: while it waits for the database, those that beat
+    asks for meanwhile are for nothing.
+    """
+    if not _sweeping.acquire(blocking=False):
+        return
     try:
         swept = sweeper.sweep(by_beat=True)
     except (OperationalError, InterfaceError) as error:
         # Beat asks again in a second; a traceback each time would hide what else is in the log.
         logger.error("the sweep waits for the database: %s", type(error).__name__)
         return
+    finally:
+        _sweeping.release()
     if swept is not None:
         # Here at once, and by message for the other workers.
         bootstep.current().wake(swept.due)

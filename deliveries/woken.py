@@ -17,9 +17,10 @@ from deliveries.slots import Slots
 OTHERS_BESIDE = 25
 # A partner beside others gets so many rows a turn at most.
 SHARED_ROWS = 25
-# Those behind have their turn when this part of the slots is free: a turn of a few rows costs as much as one of a hundred, and
-# under load slots come free by the few.
+# Those behind wait so long at most for this part of the slots to be free: a turn of a few rows costs as much as one of a hundred,
+# and under load slots come free by the few.
 FREE_FOR_A_TURN = 1 / 12
+FREE_WITHIN_SECONDS = 0.06
 # One that is slow or has not answered yet gets no more at once: what it holds, it may hold for long.
 UNPROVEN_ROWS = 100
 
@@ -74,6 +75,8 @@ class Woken:
         # The earliest time in _later of each partner; entries that are not it are passed over.
         self._alarms: dict[str, float] = {}
         self._on_release: set[str] = set()
+        # Until when those behind wait for more slots; None where they do not.
+        self._more_free_by: float | None = None
         self._stopped = False
 
     @property
@@ -199,8 +202,10 @@ class Woken:
     def _next_alarm(self, lane: Lane, now: float) -> float:
         """When something may have changed that nobody tells."""
         alarm = self._later[0][0] if self._later else float("inf")
-        opens_at = self._pace.opens_at(now)
-        return opens_at if lane is Lane.BEHIND and self._lines[lane] and now < opens_at < alarm else alarm
+        if lane is Lane.BEHIND and self._lines[lane]:
+            changes = (self._pace.opens_at(now), self._more_free_by or 0.0)
+            return min([alarm, *(at for at in changes if at > now)])
+        return alarm
 
     def _ring(self, now: float) -> None:
         rang = False
@@ -224,7 +229,7 @@ class Woken:
         line = self._lines[lane]
         if not line:
             return {}
-        if lane is Lane.BEHIND and self._slots.free < int(self._slots.total * FREE_FOR_A_TURN):
+        if lane is Lane.BEHIND and self._waits_for_slots(now):
             return {}
         if lane is Lane.BEHIND and self._pace.stands_back(now):
             if now < self._pace.opens_at(now):
@@ -232,6 +237,13 @@ class Woken:
             most_rows = min(most_rows, self._pace.rows(now))
             most_partners = min(most_partners, most_rows)
         return self._turn(lane, most_partners, most_rows, now)
+
+    def _waits_for_slots(self, now: float) -> bool:
+        if self._slots.free >= int(self._slots.total * FREE_FOR_A_TURN):
+            return False
+        if self._more_free_by is None:
+            self._more_free_by = now + FREE_WITHIN_SECONDS
+        return now < self._more_free_by
 
     def _turn(self, lane: Lane, most_partners: int, most_rows: int, now: float) -> dict[str, int]:
         line, promised = self._lines[lane], sum(self._promised.values())
@@ -254,6 +266,8 @@ class Woken:
         )
         self._promised[lane] = sum(first.values()) + sum(then.values())
         self._promised_slow[lane] = sum(then.values())
+        if lane is Lane.BEHIND and (first or then):
+            self._more_free_by = None
         line.leave([*first, *then])
         return first | then
 

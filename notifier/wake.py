@@ -69,9 +69,14 @@ class Sender:
                 declare=(),
             )
         except Exception:
-            connection, self._connection = self._connection, None
-            connection.close()
+            self.close()
             raise
+
+    def close(self) -> None:
+        """The next message has a new connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
 def broker_answers() -> bool:

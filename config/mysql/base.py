@@ -16,6 +16,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     Between a COMMIT and the next statement the server has no transaction open, whatever its autocommit is (MariaDB and
     MySQL begin one with the first statement that reads or writes a table), so nothing is locked and no snapshot is held.
+
+    It happens where a cursor is made. So a cursor that was made outside of a transaction must not be used again after one, and
+    ``set_autocommit(True)`` commits nothing by itself.
     """
 
     def _set_autocommit(self, autocommit: bool) -> None:

@@ -94,13 +94,14 @@ def record_held(results: Sequence[Result], *, now: datetime) -> None:
 
     To be called in a transaction, which must be undone where this raises ``LeaseLost``. A crash leaves what ``record``'s does.
     """
-    if any(result.excused for result in results):
-        raise LeaseLost  # how many were excused before must be read
-    # In the order of their keys, as all lock them who write several.
-    ordered = sorted(results, key=lambda result: result.task_key)
-    if _move(ordered, now) != len(results):
-        raise LeaseLost
-    insert_rows(NotificationAttempt, [_attempt(result, now) for result in ordered])
+    # In the order of their keys within each kind of decision; with whom that deadlocks is tried again.
+    held = sorted((result for result in results if not result.excused), key=lambda result: result.task_key)
+    if held:
+        if _move(held, now) != len(held):
+            raise LeaseLost
+        insert_rows(NotificationAttempt, [_attempt(result, now) for result in held])
+    # Failed probes: how many were excused before must be read.
+    record([result for result in results if result.excused], now=now)
 
 
 def _lock(keys: Collection[int]) -> dict[int, _State]:

@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 def update_rows(model: type[Model], rows: Sequence[Row], *, held: tuple[str, Sequence[Any]] | None = None) -> int:
     """Set the named fields of the rows whose primary key is ``id``; every mapping has the same keys. Returns the rows matched.
 
-    The rows should be locked by the caller, or be ``held``: a column, and for each row the value that it must have, else
+    The rows should be locked by the caller, or be ``held``: a UUID's column, and for each row the value that it must have, else
     the row stays as it is. The new values are a derived table that drives the join, so that the table is reached by primary
     key only; a value that is the same in all of them is written once.
     """
@@ -30,7 +30,9 @@ def update_rows(model: type[Model], rows: Sequence[Row], *, held: tuple[str, Seq
     table, key = quote(model._meta.db_table), quote(str(model._meta.pk.column))
     constants = [ready[name](first[name]) for name in same]
     if connection.vendor == "mysql":
-        condition = f" WHERE t.{quote(held[0])} = v.held" if held else ""
+        # Of text, both sides would have a collation of their own to insist on.
+        binary = "" if connection.features.has_native_uuid_field else " COLLATE utf8mb4_bin"
+        condition = f" WHERE t.{quote(held[0])} = v.held{binary}" if held else ""
         assignments = [f"t.{quote(name)} = v.{quote(name)}" for name in own] + [f"t.{quote(n)} = %s" for n in same]
         sql = f"UPDATE ({values}) v STRAIGHT_JOIN {table} t ON t.{key} = v.id SET {', '.join(assignments)}{condition}"  # noqa: S608 - names of columns only
         parameters += constants

@@ -95,7 +95,8 @@ def test_what_a_worker_takes_is_not_noted_in_the_broker(valkey: Valkey) -> None:
     """Nothing is left behind by a worker that dies with it, to come back when nobody needs it."""
     got: list[Message] = []
     with LastingConnection(valkey.url) as connection:
-        consumer = app.amqp.TaskConsumer(connection.default_channel, queues=[Queue("wakes")])
+        channel: Any = connection.default_channel
+        consumer = app.amqp.TaskConsumer(channel, queues=[Queue("wakes")])
         consumer.register_callback(lambda body, message: got.append(message))
         with consumer:
             connection.Producer().publish({}, routing_key="wakes")
@@ -103,6 +104,11 @@ def test_what_a_worker_takes_is_not_noted_in_the_broker(valkey: Valkey) -> None:
                 connection.drain_events(timeout=5)
             with redis.Redis.from_url(valkey.url) as broker:
                 assert broker.exists("unacked", "unacked_index", "wakes") == 0
+                asked = broker.info("stats")["total_commands_processed"]
+                # As Celery does with a task's once it has run.
+                got[0].ack()
+                assert broker.info("stats")["total_commands_processed"] == asked + 1
+        assert not channel.qos._dirty
 
 
 def test_wakes_are_sent_again_after_the_broker_was_away(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,3 +128,4 @@ def test_wakes_are_sent_again_after_the_broker_was_away(valkey: Valkey, monkeypa
     valkey.start()
     send(["d"])
     assert waiting() in (1, 3)
+    send.close()

@@ -131,16 +131,29 @@ def test_what_is_recorded_without_reading_the_tasks_is_the_same(
     assert len(_written(quick_task)[1]) == 1
 
 
-@pytest.mark.parametrize("spoilt", ["token", "excused", "recorded"])
+def test_an_excused_one_does_not_spoil_the_batch() -> None:
+    (task, claim), (excused_task, excused) = _claimed(), _claimed()
+
+    lifecycle.record_held(
+        [_result(claim, retry.Succeeded()), _result(excused, retry.RetryAt(LATER), excused=True)], now=NOW
+    )
+
+    task.refresh_from_db()
+    excused_task.refresh_from_db()
+    assert (task.status, excused_task.status, excused_task.attempts_excused) == (Status.SUCCEEDED, Status.FAILED, 1)
+    assert NotificationAttempt.objects.count() == 2
+
+
+@pytest.mark.parametrize("spoilt", ["token", "recorded"])
 def test_what_needs_the_tasks_read_is_refused_by_the_way_that_does_not(spoilt: str) -> None:
     (good_task, good), (_, bad) = _claimed(), _claimed()
     result = _result(bad, retry.Succeeded())
     if spoilt == "recorded":
         lifecycle.record([result], now=NOW)
-    ways: dict[str, dict[str, Any]] = {"token": {"lease_token": uuid.uuid4()}, "excused": {"excused": True}}
+    changed = replace(result, lease_token=uuid.uuid4()) if spoilt == "token" else result
 
     with pytest.raises(lifecycle.LeaseLost), transaction.atomic():
-        lifecycle.record_held([_result(good, retry.Succeeded()), replace(result, **ways.get(spoilt, {}))], now=NOW)
+        lifecycle.record_held([_result(good, retry.Succeeded()), changed], now=NOW)
 
     good_task.refresh_from_db()
     assert good_task.status == Status.RUNNING

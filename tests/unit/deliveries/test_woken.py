@@ -8,7 +8,7 @@ import pytest
 
 from deliveries.pace import PACE_SECONDS, PACED_ROWS, PATIENCE_SECONDS
 from deliveries.slots import PROMPT_SECONDS
-from deliveries.woken import OTHERS_BESIDE, Lane, Woken
+from deliveries.woken import FREE_WITHIN_SECONDS, OTHERS_BESIDE, Lane, Woken
 
 QUICKLY = 0.01
 SLOWLY = PROMPT_SECONDS * 2
@@ -335,7 +335,7 @@ def test_waiting_for_releases_ends_when_all_slots_are_free() -> None:
 
 def test_those_behind_have_their_turn_when_it_is_worth_it() -> None:
     """Under load slots come free by the few, and a turn of a few rows costs as much as one of a hundred."""
-    woken = Woken(slots=120)
+    woken = Woken(slots=120, now=lambda: 0.0)
     _answer(woken, ["a", "b"])
     woken.occupy({"b": 111})
     woken.wake(["a"])
@@ -345,3 +345,33 @@ def test_those_behind_have_their_turn_when_it_is_worth_it() -> None:
     woken.release([("b", QUICKLY)])
 
     assert _take(woken) == ["a"]
+
+
+def test_they_do_not_wait_for_more_slots_for_long() -> None:
+    """Twenty that have always answered hold nearly all and go silent, or take whatever comes free."""
+    now = 0.0
+    woken = Woken(slots=1500, now=lambda: now)
+    others = [str(number) for number in range(20)]
+    _answer(woken, ["a", *others])
+    woken.occupy(dict.fromkeys(others, 70))
+    woken.wake(["a"])
+    assert _take(woken) == []
+
+    now = FREE_WITHIN_SECONDS * 0.9
+    woken.release([("1", QUICKLY)])
+    woken.occupy({"1": 1}, lane=Lane.ON_TIME)
+    assert _take(woken) == []
+    now = FREE_WITHIN_SECONDS
+    assert _take(woken) == ["a"]
+
+    woken.wake(["a"])
+    assert _take(woken) == []
+
+
+def test_they_are_told_when_they_need_not_wait_any_longer() -> None:
+    woken = Woken(slots=120)
+    _answer(woken, ["a", "b"])
+    woken.occupy({"b": 119})
+    woken.wake(["a"])
+
+    assert _take(woken, timeout=60) == ["a"]
