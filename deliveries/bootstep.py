@@ -18,7 +18,7 @@ from notifier import metrics_port
 from notifier.tracing import tracing
 
 # After each wait for the database a thread gets the interpreter back only when another gives it up: by default after
-# 5 ms, which a claim of eight statements beside a busy engine and recorder would pay eight times.
+# 5 ms, which a claim of five statements beside a busy engine and recorder would pay five times.
 SWITCH_SECONDS = 0.0005
 # A delivery's objects are freed by its end, and fifteen hundred are under way. To look at them earlier costs a tenth of a worker's
 # processor time (`perf` beside 5,000 partners: 9 % with 10,000, 5 % with these).

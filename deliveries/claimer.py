@@ -66,6 +66,13 @@ class Turn:
         return Counter(sending.partner.partner_id for sending in self.claims)
 
 
+def rest_seconds(rows: int, turn_seconds: float) -> float:
+    """How long those on time wait for the next turn, after one of so many rows that took so long."""
+    if rows >= FEW_ROWS:
+        return 0.0
+    return max(0.0, min(turn_seconds - PROMPT_TURN_SECONDS, LONGEST_REST_SECONDS))
+
+
 class Claimer:
     """Turns wakes into claims, in a thread of its own for each lane: those on time do not wait for a turn of those behind.
 
@@ -123,8 +130,8 @@ class Claimer:
         for sending in sorted(turn.claims, key=lambda sending: counts[sending.partner.partner_id]):
             self._send(sending, turn.now)
         self._set_next(turn)
-        if self._lane is Lane.ON_TIME and len(turn.claims) < FEW_ROWS:
-            threading.Event().wait(max(0.0, min(seconds - PROMPT_TURN_SECONDS, LONGEST_REST_SECONDS)))
+        if self._lane is Lane.ON_TIME:
+            threading.Event().wait(rest_seconds(len(turn.claims), seconds))
         return True
 
     def _fault(self, shares: Collection[str], error: Exception) -> None:

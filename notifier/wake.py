@@ -53,10 +53,10 @@ class Sender:
 
     def __call__(self, partner_ids: list[str]) -> None:
         """Publish one message, or raise within the broker's socket time-out; the next has a new connection then."""
-        if self._connection is None:
-            self._connection = app.connection_for_write()
-            self._producer = Producer(self._connection)
         try:
+            if self._connection is None:
+                self._connection = app.connection_for_write()
+                self._producer = Producer(self._connection)
             app.send_task(
                 DISPATCH_TASK,
                 args=[partner_ids],

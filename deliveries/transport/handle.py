@@ -18,7 +18,7 @@ CONNECTION_MAX_AGE_SECONDS = 60
 # Nor after this long unused: servers drop idle connections (gunicorn after 2 s, Node and Apache after 5), and a request
 # that crosses the close on its way is a failed attempt. It also bounds how many connections stay open.
 CONNECTION_MAX_IDLE_SECONDS = 1
-# libcurl looks through all addresses that it remembers, with each transfer, for those that are older than it is told: a fifth of
+# libcurl looks through all addresses that it remembers, with each transfer, for those that are older than it is told: a sixth of
 # a worker's processor time where there are 4,000 of them. It is told so once in so many transfers. It needs to remember none: it
 # is given the address of a name with each transfer anew.
 ADDRESSES_LOOKED_THROUGH_EACH = 1000

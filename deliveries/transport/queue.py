@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 # Slow start (RFC 5681, section 3.1): of a sender so many are on their way at first, and twice as many each time some have
 # waited for so long. What comes back meanwhile leaves its connection to the next, so that ten requests for a partner that
-# answers at once take two or three connections instead of ten; a partner that takes its time has 64 after half a second.
+# answers at once take a few connections instead of ten; a partner that takes its time has 64 after half a second.
 FIRST_AT_ONCE = 2
 DOUBLED_AFTER_SECONDS = 0.1
 # Then it is forgotten how many a sender had: its connections are closed by now (CONNECTION_MAX_IDLE_SECONDS).
@@ -93,7 +93,10 @@ class FairQueue(Generic[T]):
                 self._rest(name, sender, self._now())
 
     def next_change(self) -> float | None:
-        """When, by the clock, ``get`` may have one without anything having ended; None: not before something is put in."""
+        """When, by the clock, ``get`` may have one without anything having ended; None: not before something is put in.
+
+        For the thread that calls ``get`` and ``ended``.
+        """
         if self._new or self._old:
             return 0.0
         return next(iter(self._full.values()), None)

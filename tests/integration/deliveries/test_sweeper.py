@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import F
 
 from deliveries import sweeper, tasks
 from notifier import clock, lifecycle
@@ -225,3 +226,18 @@ def test_a_sweep_whose_kept_connection_was_killed_makes_a_new_one() -> None:
     tasks.sweep.apply()
 
     assert SweepState.objects.get().swept_at >= before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_beats_sweeps_are_one_at_a_time_in_a_process() -> None:
+    """While one waits for a database that hangs, those that come meanwhile would only queue behind it."""
+    tasks.sweep.apply()
+    SweepState.objects.update(swept_at=F("swept_at") - timedelta(hours=1))
+    before = SweepState.objects.get().swept_at
+
+    with tasks._sweeping:
+        tasks.sweep.apply()
+        assert SweepState.objects.get().swept_at == before
+    tasks.sweep.apply()
+
+    assert SweepState.objects.get().swept_at > before
