@@ -36,10 +36,13 @@ LOCKED_SECONDS = 0.005
 # Partners with more work are published this often, so that other workers join.
 SHARE_SECONDS = 0.1
 IDLE_SECONDS = 0.25
-# A turn of those on time that took longer than this, for few rows, is followed by a rest as long as it took beyond: where the
-# machine is idle there is none, and where it is busy the next turn serves more of them, at the price of this one.
+# A turn of those on time that took longer than this, for few rows, is followed by a rest: where the machine is idle there is
+# none, and where it is busy the next turn serves more of them at the price of this one. It is as long as the turn took beyond, and
+# up to four times that where the turn had more than a row or two, as then the next would have as many.
 PROMPT_TURN_SECONDS = 0.004
-LONGEST_REST_SECONDS = 0.02
+LONGEST_REST_SECONDS = 0.015
+LONE_ROWS = 5
+MOST_RESTS = 4.0
 FEW_ROWS = 50
 # A partner that must wait for no longer than this gets a timer of its own; the sweep wakes the others when it is time.
 TIMER_SECONDS = 10.0
@@ -70,7 +73,8 @@ def rest_seconds(rows: int, turn_seconds: float) -> float:
     """How long those on time wait for the next turn, after one of so many rows that took so long."""
     if rows >= FEW_ROWS:
         return 0.0
-    return max(0.0, min(turn_seconds - PROMPT_TURN_SECONDS, LONGEST_REST_SECONDS))
+    rest = max(0.0, min(turn_seconds - PROMPT_TURN_SECONDS, LONGEST_REST_SECONDS))
+    return rest * min(max(1.0, rows / LONE_ROWS), MOST_RESTS)
 
 
 class Claimer:
