@@ -1,10 +1,11 @@
-"""Middleware for people's pages, which the API goes past: it has no sessions, users, messages or files."""
+"""Middleware for people's pages, which the API goes past: it has no sessions, users, messages, logins or files."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
+from axes.middleware import AxesMiddleware
 from csp.constants import HEADER
 from csp.middleware import CSPMiddleware
 from csp.utils import build_policy
@@ -43,6 +44,10 @@ class Users(_PagesOnly, AuthenticationMiddleware):
 
 
 class Messages(_PagesOnly, MessageMiddleware):
+    pass
+
+
+class Lockouts(_PagesOnly, AxesMiddleware):  # type: ignore[misc]  # axes has no types
     pass
 
 

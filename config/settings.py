@@ -182,7 +182,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "config.pages.Users",
     "config.pages.Messages",
-    "axes.middleware.AxesMiddleware",
+    "config.pages.Lockouts",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.conf import settings
@@ -180,12 +181,12 @@ def _judging(partner: Partner, refuse: Any) -> None:
 class Directory:
     """Partners by partner_id or key, read at most once in ``max_age_seconds``: a change takes effect within that.
 
-    Safe for threads. A partner that does not exist is asked for again each time.
+    Those in use are read again together. Safe for threads. A partner that does not exist is asked for again each time.
     """
 
-    def __init__(self, *, max_age_seconds: float = 1.0) -> None:
-        self._by_id: Recent[str, Partner] = Recent(max_age_seconds)
-        self._by_key: Recent[int, Partner] = Recent(max_age_seconds)
+    def __init__(self, *, max_age_seconds: float = 1.0, ticks: Callable[[], float] = time.monotonic) -> None:
+        self._by_id: Recent[str, Partner] = Recent(max_age_seconds, ticks=ticks)
+        self._by_key: Recent[int, Partner] = Recent(max_age_seconds, ticks=ticks)
 
     def by_id(self, partner_ids: Iterable[str]) -> dict[str, Partner]:
         return self._get(self._by_id, partner_ids, "partner_id")
@@ -203,8 +204,9 @@ class Directory:
                 found[key] = partner
         if missing:
             read_at = recent.begin()
-            for partner in Partner.objects.filter(**{f"{column}__in": missing}).order_by():
+            for partner in Partner.objects.filter(**{f"{column}__in": missing | recent.aging()}).order_by():
                 self._by_id.put(partner.partner_id, partner, read_at=read_at)
                 self._by_key.put(partner.pk, partner, read_at=read_at)
-                found[getattr(partner, column)] = partner
+                if (key := getattr(partner, column)) in missing:
+                    found[key] = partner
         return found

@@ -17,10 +17,23 @@ class Recent(Generic[K, V]):
         self._max_age = max_age_seconds
         self._ticks = ticks
         self._entries: dict[K, tuple[float, V]] = {}
+        self._asked_for: set[K] = set()
 
     def get(self, key: K) -> V | None:
         entry = self._entries.get(key)
-        return None if entry is None or entry[0] < self._ticks() - self._max_age else entry[1]
+        if entry is None or entry[0] < self._ticks() - self._max_age:
+            return None
+        self._asked_for.add(key)
+        return entry[1]
+
+    def aging(self) -> set[K]:
+        """What was found since the last call and has lived for more than half of its time: to be read again together with
+        something else, rather than each by itself a little later.
+        """
+        asked_for, self._asked_for = self._asked_for, set()
+        old = self._ticks() - self._max_age / 2
+        # As a list at once: another thread may still add to it.
+        return {key for key in list(asked_for) if (entry := self._entries.get(key)) is not None and entry[0] < old}
 
     def begin(self) -> float:
         """When a read begins: what changes during it must not look newer than it is."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import re
 import time
 import uuid
@@ -13,6 +12,7 @@ import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
+from config.lines import Lines
 from notifier.api.errors import Problem, database_unavailable, for_people, refusal
 from notifier.availability import database
 from notifier.client_address import REQUEST_ID
@@ -29,18 +29,12 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 # Asked every few seconds by machines.
 UNLOGGED = frozenset({"/healthz", "/readyz", "/metrics"})
-access = logging.getLogger("notifier.access")
-
-
-def _log(request: HttpRequest, answer: HttpResponse, seconds: float) -> None:
-    """The path without its query, which names what somebody looked for."""
-    said = {"method": request.method, "path": request.path, "status": answer.status_code}
-    access.info("request", extra=said | {"duration_ms": round(seconds * 1000, 1)})
 
 
 class ProblemMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
+        self._lines = Lines("notifier.access", "request")
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.META.get("HTTP_X_REQUEST_ID", "")
@@ -51,9 +45,21 @@ class ProblemMiddleware:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             answer = self._traced(request) if tracing.on and request.method == "POST" else self._answer(request)
             if settings.NOTIFIER_LOG_ACCESS and request.path not in UNLOGGED:
-                _log(request, answer, time.perf_counter() - begun)
+                self._log(request, answer, time.perf_counter() - begun)
         answer["X-Request-ID"] = request_id
         return answer
+
+    def _log(self, request: HttpRequest, answer: HttpResponse, seconds: float) -> None:
+        """The path without its query, which names what somebody looked for."""
+        if self._lines.wanted:
+            line = {
+                "request_id": request.META[REQUEST_ID],
+                "method": request.method,
+                "path": request.path,
+                "status": answer.status_code,
+                "duration_ms": round(seconds * 1000, 1),
+            }
+            self._lines.write([line])
 
     def _traced(self, request: HttpRequest) -> HttpResponse:
         """What is handed over goes on in our span, as if the producer had sent that."""

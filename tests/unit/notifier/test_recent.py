@@ -46,3 +46,18 @@ def test_what_has_changed_is_forgotten_alone() -> None:
     recent.forget("unknown")
 
     assert (recent.get("a"), recent.get("b")) == (None, 1)
+
+
+def test_what_is_in_use_is_aging_from_half_of_its_time_on_and_named_once() -> None:
+    ticks = Ticks()
+    recent: Recent[str, int] = Recent(2.0, ticks=ticks)
+    for key in ("old", "unused"):
+        recent.put(key, 1, read_at=recent.begin())
+    ticks.now += 1.001
+    recent.put("young", 1, read_at=recent.begin())
+
+    for key in ("old", "young", "unknown"):
+        recent.get(key)
+
+    assert recent.aging() == {"old"}
+    assert recent.aging() == set()
