@@ -67,6 +67,8 @@ class Lessons:
     def __init__(self, *, wake: Callable[[Iterable[str]], None]) -> None:
         self._wake = wake
         self._gathered: dict[int, _Gathered] = {}
+        # Keys of those that matter. Of thousands of healthy partners each has something gathered.
+        self._mattering: set[int] = set()
 
     def take(self, sending: Sending, taught: Taught) -> None:
         """Keep what one attempt taught."""
@@ -84,15 +86,17 @@ class Lessons:
         elif taught.evidence is Evidence.FAILED:
             kept.failed += 1
             kept.error_code = taught.error_code or ""
+        if kept.matters:
+            self._mattering.add(partner.pk)
 
     @property
     def unwritten(self) -> bool:
         """Whether there is something that the last call could not write."""
-        return any(kept.matters for kept in self._gathered.values())
+        return bool(self._mattering)
 
     def write(self, now: datetime) -> None:
         """Write what matters. What could not be written, because the database is away, stays for the next call."""
-        partners = {key: kept.partner for key, kept in self._gathered.items() if kept.matters}
+        partners = {key: self._gathered[key].partner for key in self._mattering}
         if not partners:
             return
         ticks = time.monotonic()
@@ -100,6 +104,7 @@ class Lessons:
         turned = atomically(lambda: partner_flow.learn(lessons, now=now))
         for key in lessons:
             del self._gathered[key]
+        self._mattering.clear()
         self._tell(turned, partners)
 
     def _tell(self, turned: Sequence[Turned], partners: dict[int, Partner]) -> None:
