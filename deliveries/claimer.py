@@ -27,7 +27,10 @@ from notifier.selectors import due_keys
 from notifier.transactions import atomically
 from notifier.wake import publisher
 
+# A turn is for so many partners, and for fewer with more rows each while most of them have more than their part: each visit of a
+# partner costs as much as a few rows.
 TURN_PARTNERS = 100
+FEWEST_PARTNERS = 25
 # Under load a turn's fixed cost of a few ms is shared by so many rows.
 TURN_ROWS = 400
 LATE = timedelta(seconds=LATE_SECONDS)
@@ -69,6 +72,13 @@ class Turn:
         return Counter(sending.partner.partner_id for sending in self.claims)
 
 
+def partners_next(most: int, *, served: int, unfinished: int) -> int:
+    """For how many partners the next turn may be, after one that was for ``served`` of at most ``most``."""
+    if unfinished * 2 > served:
+        return max(FEWEST_PARTNERS, most // 2)
+    return min(TURN_PARTNERS, most * 2) if served == most and unfinished * 4 < served else most
+
+
 def rest_seconds(rows: int, turn_seconds: float) -> float:
     """How long those on time wait for the next turn, after one of so many rows that took so long."""
     if rows >= FEW_ROWS:
@@ -99,6 +109,7 @@ class Claimer:
         self._idle = idle
         self._directory = Directory()
         self._suspects = Suspects()
+        self._most_partners = TURN_PARTNERS
         self._share_at = 0.0
 
     def work(self) -> bool:
@@ -125,6 +136,7 @@ class Claimer:
         measure.worker.claimed(turn.claims, partners=len(shares), now=turn.now, seconds=seconds)
         self._woken.claimed(self._lane, len(turn.claims))
         self._suspects.cleared(shares)
+        self._most_partners = partners_next(self._most_partners, served=len(shares), unfinished=len(turn.more))
         self._woken.occupy(turn.counts, lane=self._lane)
         if self._woken.stopped or time.monotonic() > _begin_before(begun):
             self._give_back(turn)
@@ -166,7 +178,7 @@ class Claimer:
         alone = self._suspects.alone() if free > 0 else []
         if alone:
             return dict.fromkeys(alone, min(PACED_ROWS, free))
-        taken = self._woken.take(self._lane, TURN_PARTNERS, most_rows=TURN_ROWS, timeout=self._wait_seconds)
+        taken = self._woken.take(self._lane, self._most_partners, most_rows=TURN_ROWS, timeout=self._wait_seconds)
         return {partner_id: taken[partner_id] for partner_id in self._suspects.without(list(taken))}
 
     def _buried(self, partner_ids: Collection[str]) -> bool:

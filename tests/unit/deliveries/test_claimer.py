@@ -1,10 +1,18 @@
-"""How long a claimer rests between turns."""
+"""How long a claimer rests between turns, and for how many a turn is."""
 
 from __future__ import annotations
 
 import pytest
 
-from deliveries.claimer import FEW_ROWS, LONGEST_REST_SECONDS, MOST_RESTS, rest_seconds
+from deliveries.claimer import (
+    FEW_ROWS,
+    FEWEST_PARTNERS,
+    LONGEST_REST_SECONDS,
+    MOST_RESTS,
+    TURN_PARTNERS,
+    partners_next,
+    rest_seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,3 +29,23 @@ from deliveries.claimer import FEW_ROWS, LONGEST_REST_SECONDS, MOST_RESTS, rest_
 )
 def test_the_rest_is_what_a_turn_for_few_rows_took_too_long(rows: int, took: float, rest: float) -> None:
     assert rest_seconds(rows, took) == pytest.approx(rest)
+
+
+@pytest.mark.parametrize(
+    ("most", "served", "unfinished", "then"),
+    [
+        pytest.param(100, 100, 51, 50, id="most have more"),
+        pytest.param(
+            FEWEST_PARTNERS, FEWEST_PARTNERS, FEWEST_PARTNERS, FEWEST_PARTNERS, id="all have more, and few are served"
+        ),
+        pytest.param(50, 50, 20, 50, id="some have more"),
+        pytest.param(50, 50, 12, 100, id="few have more"),
+        pytest.param(TURN_PARTNERS, TURN_PARTNERS, 0, TURN_PARTNERS, id="none has more, and many are served"),
+        pytest.param(50, 49, 0, 50, id="there were no others, and none has more"),
+        pytest.param(50, 20, 15, 25, id="there was no room for others, and these have more"),
+    ],
+)
+def test_a_turn_is_for_fewer_partners_while_most_have_more_than_their_part(
+    most: int, served: int, unfinished: int, then: int
+) -> None:
+    assert partners_next(most, served=served, unfinished=unfinished) == then
