@@ -7,6 +7,7 @@ import logging
 import sys
 from typing import Any
 
+import orjson
 import structlog
 from structlog.types import Processor
 
@@ -19,12 +20,12 @@ FIELDS = (
 
 _stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
-# One for all lines: json.dumps would make one for each, at three times the cost.
-_encoder = json.JSONEncoder(ensure_ascii=False, default=repr)
-
 
 def _json(event: Any, **_: Any) -> str:
-    return _encoder.encode(event)
+    try:
+        return orjson.dumps(event, default=repr).decode()
+    except TypeError:  # what it does not take, such as half of a surrogate pair
+        return json.dumps(event, default=repr)
 
 
 def logging_config(log_format: str, level: str) -> dict[str, Any]:

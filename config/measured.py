@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django_prometheus.middleware import PrometheusAfterMiddleware
@@ -18,9 +21,17 @@ class Requests(PrometheusAfterMiddleware):  # type: ignore[misc]  # django-prome
         pass
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        status = str(response.status_code)
-        self.label_metric(self.metrics.responses_by_status, request, response, status=status).inc()
-        took = TimeSince(request.prometheus_after_middleware_event)  # type: ignore[attr-defined]
-        names = {"view": self._get_view_name(request), "method": self._method(request)}
-        self.label_metric(self.metrics.requests_latency_by_view_method, request, response, **names).observe(took)
+        took = TimeSince(request.prometheus_after_middleware_event)  # type: ignore[attr-defined]  # the library's own name
+        self._answered(str(response.status_code)).inc()
+        self._latency(self._get_view_name(request), self._method(request)).observe(took)
         return response
+
+    # Looking a metric up by its labels takes longer than counting; statuses, views and methods are few.
+
+    @cache  # noqa: B019 - there is one of these for as long as the process lives
+    def _answered(self, status: str) -> Any:
+        return self.metrics.responses_by_status.labels(status=status)
+
+    @cache  # noqa: B019 - as above
+    def _latency(self, view: str, method: str) -> Any:
+        return self.metrics.requests_latency_by_view_method.labels(view=view, method=method)

@@ -37,7 +37,7 @@ LATE = timedelta(seconds=LATE_SECONDS)
 # Another worker holds the partner's row for the few milliseconds of its claim.
 LOCKED_SECONDS = 0.005
 # Partners with more work are published this often, so that other workers join.
-SHARE_SECONDS = 0.1
+SHARE_SECONDS = 0.25
 IDLE_SECONDS = 0.25
 # A turn of those on time that took longer than this, for few rows, is followed by a rest: where the machine is idle there is
 # none, and where it is busy the next turn serves more of them at the price of this one. It is as long as the turn took beyond, and

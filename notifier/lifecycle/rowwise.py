@@ -11,6 +11,8 @@ from django.db import connection
 from django.db.models import Field, Model
 
 Row = Mapping[str, Any]
+# Of attempts, whose responses' beginnings may be 20 kB each, and more once quoted: servers take statements of 16 MiB.
+INSERTED_AT_ONCE = 100
 
 
 def update_rows(model: type[Model], rows: Sequence[Row], *, held: tuple[str, Sequence[Any]] | None = None) -> int:
@@ -49,19 +51,30 @@ def update_rows(model: type[Model], rows: Sequence[Row], *, held: tuple[str, Seq
 def insert_rows(model: type[Model], rows: Sequence[Row]) -> None:
     """Insert the rows, by column name; every mapping has the same keys, and names every column without a default.
 
-    Columns that are None in all rows are left to be NULL.
+    Columns that are None in all rows are left to be NULL, and a value that is the same in all of them is made ready once.
     """
-    names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
-    first = {name: rows[0][name] for name in names}
+    first = {name: value for name, value in rows[0].items() if any(row[name] is not None for row in rows)}
+    own = [name for name in first if any(row[name] != first[name] for row in rows)]
+    same = [name for name in first if name not in own]
     ready = _converters(model, first)
     quote = connection.ops.quote_name
-    columns, marks = ", ".join(quote(name) for name in first), ", ".join(["%s"] * len(first))
-    converters = list(ready.values())
+    columns = ", ".join(quote(name) for name in (*own, *same))
+    head = f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES "  # noqa: S608 - names of columns only
     with connection.cursor() as cursor:
-        cursor.executemany(
-            f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES ({marks})",  # noqa: S608 - names of columns only
-            [[convert(row[name]) for convert, name in zip(converters, names, strict=True)] for row in rows],
-        )
+        constants, further = _constants([ready[name](first[name]) for name in same])
+        marks = f"({', '.join(['%s'] * len(own) + constants)})"
+        for start in range(0, len(rows), INSERTED_AT_ONCE):
+            group = rows[start : start + INSERTED_AT_ONCE]
+            parameters = [value for row in group for value in (*[ready[name](row[name]) for name in own], *further)]
+            cursor.execute(head + ", ".join([marks] * len(group)), parameters)
+
+
+def _constants(values: Sequence[Any]) -> tuple[list[str], Sequence[Any]]:
+    """How they stand in each row of a statement, and the parameters that each row takes for them. Of an open connection."""
+    if connection.vendor != "mysql":
+        return ["%s"] * len(values), values
+    # As the driver would write them for each row; the rest of the statement is formatted once more.
+    return [connection.connection.literal(value).decode().replace("%", "%%") for value in values], ()
 
 
 def _derived(
