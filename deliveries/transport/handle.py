@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
+from collections.abc import Mapping
 
 import pycurl
 
@@ -24,7 +25,7 @@ CONNECTION_MAX_IDLE_SECONDS = 1
 ADDRESSES_LOOKED_THROUGH_EACH = 1000
 ADDRESSES_KEPT_SECONDS = 60
 # libcurl and pycurl add these by themselves; an empty value takes them out unless the request has them.
-_UNWANTED = ("Expect", "Content-Type", "User-Agent")
+_UNWANTED = {"expect": b"Expect:", "content-type": b"Content-Type:", "user-agent": b"User-Agent:"}
 # What follows the authority is sent as it is: libcurl would take out /../ and write %7e as %7E.
 _TARGET = re.compile(r"https?://[^/?#]+(/[^#]*)")
 # A token (RFC 9110, section 5.6.2).
@@ -76,10 +77,7 @@ class Handles:
         easy.setopt(pycurl.HEADERFUNCTION, transfer.head)
         easy.setopt(pycurl.WRITEFUNCTION, transfer.write)
         self._configure_method(easy, request.method or "POST", request.body)
-        names = {name.lower() for name in request.headers}
-        lines = [_line(name, value) for name, value in request.headers.items() if name.lower() != "content-length"]
-        lines += [f"{name}:".encode() for name in _UNWANTED if name.lower() not in names]
-        easy.setopt(pycurl.HTTPHEADER, lines)
+        easy.setopt(pycurl.HTTPHEADER, _lines(request.headers))
 
     def _configure_http2(self, easy: pycurl.Curl, url: str) -> None:
         """Where TLS agrees to it. Who is known to speak it is waited for rather than given a connection for each request;
@@ -120,6 +118,19 @@ def _identify(easy: pycurl.Curl, client: ClientCertificate) -> None:
     easy.setopt(pycurl.KEYPASSWD, "")
     # A session that is resumed is its first connection's client.
     easy.setopt(pycurl.SSL_SESSIONID_CACHE, 0)
+
+
+def _lines(headers: Mapping[str, str | bytes]) -> list[bytes]:
+    """The request's headers, without the length, which is libcurl's to write, and without what libcurl would add."""
+    unwanted = dict(_UNWANTED)
+    lines: list[bytes] = []
+    for name, value in headers.items():
+        lowered = name.lower()
+        unwanted.pop(lowered, None)
+        if lowered != "content-length":
+            lines.append(_line(name, value))
+    lines += unwanted.values()
+    return lines
 
 
 def _line(name: str, value: str | bytes) -> bytes:

@@ -114,16 +114,17 @@ def _failure(transfer: Transfer, easy: pycurl.Curl, code: int, message: str) -> 
 
 
 def _timing(easy: pycurl.Curl, looked_up: float) -> Timing:
-    """libcurl's times count from its start, which is after the lookup of the name; ours are the phases."""
-    dns, connected = easy.getinfo(pycurl.NAMELOOKUP_TIME), easy.getinfo(pycurl.CONNECT_TIME)
-    secured, sent = easy.getinfo(pycurl.APPCONNECT_TIME), easy.getinfo(pycurl.PRETRANSFER_TIME)
-    first, total = easy.getinfo(pycurl.STARTTRANSFER_TIME), easy.getinfo(pycurl.TOTAL_TIME)
+    """libcurl's times, whole microseconds, count from its start, which is after the lookup of the name; ours are the phases."""
+    dns, connected = easy.getinfo(pycurl.NAMELOOKUP_TIME_T), easy.getinfo(pycurl.CONNECT_TIME_T)
+    secured, sent = easy.getinfo(pycurl.APPCONNECT_TIME_T), easy.getinfo(pycurl.PRETRANSFER_TIME_T)
+    first, total = easy.getinfo(pycurl.STARTTRANSFER_TIME_T), easy.getinfo(pycurl.TOTAL_TIME_T)
+    before = round(looked_up * 1_000_000)
     return Timing(
-        dns_ms=milliseconds(looked_up + (dns if connected else 0)),
-        connect_ms=milliseconds(connected - dns),
-        tls_ms=milliseconds(secured - connected if secured else 0),
-        ttfb_ms=milliseconds(first - sent if first else 0),
-        total_ms=milliseconds(looked_up + total),
+        dns_ms=(before + (dns if connected else 0)) / 1000,
+        connect_ms=max(0, connected - dns) / 1000,
+        tls_ms=max(0, secured - connected) / 1000,
+        ttfb_ms=max(0, first - sent) / 1000,
+        total_ms=(before + total) / 1000,
     )
 
 

@@ -26,7 +26,7 @@ def update_rows(model: type[Model], rows: Sequence[Row], *, held: tuple[str, Seq
     own = [name for name in first if name != "id" and any(row[name] != first[name] for row in rows)]
     same = [name for name in first if name != "id" and name not in own]
     ready = _converters(model, first)
-    must_hold = list(map(_converters(model, {held[0]: None})[held[0]], held[1])) if held else []
+    must_hold = _alike(_converters(model, {held[0]: None})[held[0]], held[1]) if held else []
     quote = connection.ops.quote_name
     values, parameters = _derived(rows, own, ready, must_hold)
     table, key = quote(model._meta.db_table), quote(str(model._meta.pk.column))
@@ -121,6 +121,12 @@ def stored_uuid(value: uuid.UUID | None) -> str | None:
     if value is None:
         return None
     return str(value) if connection.features.has_native_uuid_field else value.hex
+
+
+def _alike(convert: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
+    """Each value converted, those that are equal only once: the rows of one claim have one token."""
+    converted = {value: convert(value) for value in set(values)}
+    return [converted[value] for value in values]
 
 
 def _plain(value: Any) -> Any:
