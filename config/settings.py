@@ -264,7 +264,10 @@ CONTENT_SECURITY_POLICY = {
 SECURE_HSTS_SECONDS = 31_536_000 if NOTIFIER_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = NOTIFIER_TLS
 SECURE_HSTS_PRELOAD = NOTIFIER_TLS
-SILENCED_SYSTEM_CHECKS = ["security.W008"]  # TLS ends at the proxy in front, which does the redirect
+SILENCED_SYSTEM_CHECKS = [
+    "security.W008",  # TLS ends at the proxy in front, which does the redirect
+    "axes.W002",  # its middleware is config.pages.Lockouts
+]
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["notifier.api.auth.ApiKeyAuthentication"],
