@@ -74,7 +74,7 @@ class Turn:
 
 def partners_next(most: int, *, served: int, unfinished: int) -> int:
     """For how many partners the next turn may be, after one that was for ``served`` of at most ``most``."""
-    if unfinished * 2 > served:
+    if served > FEWEST_PARTNERS and unfinished * 2 > served:
         return max(FEWEST_PARTNERS, most // 2)
     return min(TURN_PARTNERS, most * 2) if served == most and unfinished * 4 < served else most
 

@@ -21,6 +21,8 @@ PARTNER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MAX_SCHEDULE_STEPS = 100
 MAX_LIST_ENTRIES = 200
 MAX_NAME = 200
+# Of partners in use so many are read again with one that must be.
+READ_TOGETHER = 100
 # No limit, or never.
 NULLABLE_NUMBERS = ("rate_per_second", "burst", "max_concurrency", "circuit_failure_ratio")
 WHOLE_NUMBERS = ("max_attempts", "burst", "max_concurrency", "circuit_min_attempts")
@@ -204,7 +206,9 @@ class Directory:
                 found[key] = partner
         if missing:
             read_at = recent.begin()
-            for partner in Partner.objects.filter(**{f"{column}__in": missing | recent.aging()}).order_by():
+            for partner in Partner.objects.filter(
+                **{f"{column}__in": missing | recent.aging(READ_TOGETHER)}
+            ).order_by():
                 self._by_id.put(partner.partner_id, partner, read_at=read_at)
                 self._by_key.put(partner.pk, partner, read_at=read_at)
                 if (key := getattr(partner, column)) in missing:

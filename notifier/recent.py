@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -26,14 +27,15 @@ class Recent(Generic[K, V]):
         self._asked_for.add(key)
         return entry[1]
 
-    def aging(self) -> set[K]:
-        """What was found since the last call and has lived for more than half of its time: to be read again together with
-        something else, rather than each by itself a little later.
+    def aging(self, most: int) -> set[K]:
+        """What was found since the last call and has lived for more than half of its time, ``most`` of it: to be read again
+        together with something else, rather than each by itself a little later.
         """
         asked_for, self._asked_for = self._asked_for, set()
         old = self._ticks() - self._max_age / 2
         # As a list at once: another thread may still add to it.
-        return {key for key in list(asked_for) if (entry := self._entries.get(key)) is not None and entry[0] < old}
+        aging = (key for key in list(asked_for) if (entry := self._entries.get(key)) is not None and entry[0] < old)
+        return set(itertools.islice(aging, most))
 
     def begin(self) -> float:
         """When a read begins: what changes during it must not look newer than it is."""

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DISPATCH_TASK = "deliveries.dispatch"
-# After each message so many times as long as it took passes before the next, which carries all the partners that came
-# meanwhile: 1 ms on an idle machine, and up to 30 on a busy one, where a message takes longer.
-REST = 2.0
+# After each message as long as it took passes before the next, which carries all the partners that came meanwhile, and up to four
+# times that where it carried several, as then the next would too: 1 ms on an idle machine, and up to 30 on a busy one, where a
+# message takes longer.
+LONE_PARTNERS = 3
+MOST_RESTS = 4.0
 LONGEST_REST_SECONDS = 0.03
 # After a failure nothing is published for this long: the sweep finds the work.
 PAUSE_SECONDS = 1.0
@@ -32,6 +34,11 @@ MESSAGE_PARTNERS = 500
 SHOWN_PARTNERS = 5
 
 failed_publishes = Counter("notifier_wake_failures", "Wakes that could not be published; the sweep made up for them")
+
+
+def rest_seconds(partners: int, took: float) -> float:
+    """How long nothing is published after so many partners were, which took so long."""
+    return min(took * min(max(1.0, partners / LONE_PARTNERS), MOST_RESTS), LONGEST_REST_SECONDS)
 
 
 def shown(partner_ids: list[str]) -> str:
@@ -135,7 +142,7 @@ class Publisher:
             for start in range(0, len(partner_ids), MESSAGE_PARTNERS):
                 if not self._traced(partner_ids[start : start + MESSAGE_PARTNERS], origins):
                     break
-            threading.Event().wait(min(REST * (time.monotonic() - begun), LONGEST_REST_SECONDS))
+            threading.Event().wait(rest_seconds(len(partner_ids), time.monotonic() - begun))
 
     def _traced(self, partner_ids: list[str], origins: list[SpanContext]) -> bool:
         if not (tracing.on and origins):

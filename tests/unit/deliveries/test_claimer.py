@@ -42,7 +42,8 @@ def test_the_rest_is_what_a_turn_for_few_rows_took_too_long(rows: int, took: flo
         pytest.param(50, 50, 12, 100, id="few have more"),
         pytest.param(TURN_PARTNERS, TURN_PARTNERS, 0, TURN_PARTNERS, id="none has more, and many are served"),
         pytest.param(50, 49, 0, 50, id="there were no others, and none has more"),
-        pytest.param(50, 20, 15, 25, id="there was no room for others, and these have more"),
+        pytest.param(50, 40, 21, 25, id="there was no room for others, and most of these have more"),
+        pytest.param(TURN_PARTNERS, 1, 1, TURN_PARTNERS, id="one alone has more"),
     ],
 )
 def test_a_turn_is_for_fewer_partners_while_most_have_more_than_their_part(

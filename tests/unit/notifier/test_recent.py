@@ -59,5 +59,17 @@ def test_what_is_in_use_is_aging_from_half_of_its_time_on_and_named_once() -> No
     for key in ("old", "young", "unknown"):
         recent.get(key)
 
-    assert recent.aging() == {"old"}
-    assert recent.aging() == set()
+    assert recent.aging(10) == {"old"}
+    assert recent.aging(10) == set()
+
+
+def test_of_many_that_age_some_are_named() -> None:
+    ticks = Ticks()
+    recent: Recent[int, int] = Recent(2.0, ticks=ticks)
+    for key in range(5):
+        recent.put(key, 1, read_at=recent.begin())
+    ticks.now += 1.5
+    for key in range(5):
+        recent.get(key)
+
+    assert len(recent.aging(3)) == 3

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from notifier.wake import MESSAGE_PARTNERS, Publisher, shown
+from notifier.wake import LONGEST_REST_SECONDS, MESSAGE_PARTNERS, Publisher, rest_seconds, shown
 from tests.support.waiting import wait_until
 
 
@@ -107,3 +107,17 @@ def test_wakes_go_out_again_when_the_broker_is_back(caplog: pytest.LogCaptureFix
 )
 def test_a_message_is_shown_to_people_by_its_partners(count: int, text: str) -> None:
     assert shown([f"partner-{number}" for number in range(count)]) == text
+
+
+@pytest.mark.parametrize(
+    ("partners", "took", "rest"),
+    [
+        pytest.param(1, 0.001, 0.001, id="one, on an idle machine"),
+        pytest.param(1, 0.008, 0.008, id="one, on a busy one"),
+        pytest.param(6, 0.005, 0.010, id="several"),
+        pytest.param(500, 0.005, 0.020, id="many"),
+        pytest.param(500, 0.500, LONGEST_REST_SECONDS, id="many, to a broker that hangs"),
+    ],
+)
+def test_the_rest_is_longer_after_a_message_that_took_long_for_several(partners: int, took: float, rest: float) -> None:
+    assert rest_seconds(partners, took) == pytest.approx(rest)
