@@ -41,7 +41,7 @@ SHARE_SECONDS = 0.25
 IDLE_SECONDS = 0.25
 # A turn of those on time that took longer than this, for few rows, is followed by a rest: where the machine is idle there is
 # none, and where it is busy the next turn serves more of them at the price of this one. It is as long as the turn took beyond, and
-# up to four times that where the turn had more than a row or two, as then the next would have as many.
+# up to four times that where the turn had several rows, as then the next would have as many.
 PROMPT_TURN_SECONDS = 0.004
 LONGEST_REST_SECONDS = 0.015
 LONE_ROWS = 5

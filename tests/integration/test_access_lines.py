@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from config.lines import Lines
 from config.logs import logging_config
 from notifier.models import NotificationTask
 from tests.support.api import caller, document, notification
@@ -84,3 +85,14 @@ def test_of_a_record_only_what_is_ours_gets_into_a_line() -> None:
 
     assert "canary" not in line
     assert json.loads(line)["task_id"] == "t"
+
+
+def test_a_line_is_written_whatever_is_in_it(settings: Any) -> None:
+    settings.NOTIFIER_LOG_FORMAT = "json"
+    written: list[str] = []
+
+    Lines("notifier.access", "request", write=written.append).write([{"path": "/\ud800"}, {"path": object}])
+
+    half, strange = (json.loads(line) for line in written[0].splitlines())
+    assert half["path"] == "/\ud800"
+    assert "object" in strange["path"]
