@@ -79,6 +79,20 @@ def test_a_lesson_that_could_not_be_written_is_written_though_nothing_more_comes
     assert hold_until > clock.read()
 
 
+def test_what_was_written_is_not_looked_for_with_the_next_batch() -> None:
+    stations, _ = _sent(1)
+    other = make_partner()
+    task = make_task(other)
+    stations.prove_prompt(other)
+    stations.answer(stations.sent[:1], DOWN)
+
+    stations.turn(other)
+    stations.answer(stations.sent[-1:], OK)
+
+    task.refresh_from_db()
+    assert task.status == Status.SUCCEEDED
+
+
 def test_an_answer_alone_writes_nothing() -> None:
     stations, partner = _sent(3)
 

@@ -131,6 +131,17 @@ def test_what_is_recorded_without_reading_the_tasks_is_the_same(
     assert len(_written(quick_task)[1]) == 1
 
 
+def test_what_one_claim_leased_is_recorded_together() -> None:
+    partner = make_partner()
+    for _ in range(3):
+        make_task(partner, created_at=NOW)
+    claims = lifecycle.claim({partner.pk: 3}, now=NOW, lease_for=LEASE)
+
+    lifecycle.record_held([_result(claim, retry.Succeeded()) for claim in claims], now=NOW)
+
+    assert [task.status for task in NotificationTask.objects.all()] == [Status.SUCCEEDED] * 3
+
+
 def test_an_excused_one_does_not_spoil_the_batch() -> None:
     (task, claim), (excused_task, excused) = _claimed(), _claimed()
 
