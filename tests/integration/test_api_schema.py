@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # its stubs are a package of their own, for one call
@@ -24,7 +25,9 @@ AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = AT.replace(year=2999)
 
 
+@cache
 def _schema() -> dict[str, Any]:
+    """Made once: that takes a second, and the server ends a transaction that stands still for ten."""
     answer = anyone().get("/v1/schema")
     assert answer.status_code == 200
     assert answer["Content-Type"].startswith("application/vnd.oai.openapi")

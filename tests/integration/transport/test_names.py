@@ -166,6 +166,8 @@ def test_the_lookup_is_part_of_the_deadline_and_of_the_times(sender: Sender, dir
     with RawServer(never) as partner:
         began = time.monotonic()
         future = sender.engine.submit(outgoing(partner.url(host="partner.test"), total=1.0))
+        # Its time has begun.
+        wait_until(lambda: directory.asked, seconds=PATIENCE_SECONDS, what="the lookup")
         threading.Timer(0.8, directory.speak.set).start()
         exchange = future.result(PATIENCE_SECONDS)
         took = time.monotonic() - began
