@@ -18,7 +18,7 @@ from deliveries.pace import LATE_SECONDS, PACE_SECONDS, PACED_ROWS
 from deliveries.sending import Sending
 from deliveries.suspects import Suspects
 from deliveries.woken import Lane, Woken
-from notifier import clock, lifecycle, partner_flow
+from notifier import clock, lifecycle, partner_flow, rest
 from notifier.models import Partner
 from notifier.partners import Directory
 from notifier.policy import flow
@@ -39,14 +39,14 @@ LOCKED_SECONDS = 0.005
 # Partners with more work are published this often, so that other workers join.
 SHARE_SECONDS = 0.25
 IDLE_SECONDS = 0.25
-# A turn of those on time that took longer than this, for few rows, is followed by a rest: where the machine is idle there is
+# A turn of those on time that took longer than this is followed by a rest: where the machine is idle there is
 # none, and where it is busy the next turn serves more of them at the price of this one. It is as long as the turn took beyond, and
-# up to four times that where the turn had several rows, as then the next would have as many.
+# longer where the turn had more than a few rows.
 PROMPT_TURN_SECONDS = 0.004
 LONGEST_REST_SECONDS = 0.015
-LONE_ROWS = 5
-MOST_RESTS = 4.0
-FEW_ROWS = 50
+FEW_ROWS = 5
+# With so many a turn was worth what it took.
+ENOUGH_ROWS = 50
 # A partner that must wait for no longer than this gets a timer of its own; the sweep wakes the others when it is time.
 TIMER_SECONDS = 10.0
 
@@ -81,10 +81,10 @@ def partners_next(most: int, *, served: int, unfinished: int) -> int:
 
 def rest_seconds(rows: int, turn_seconds: float) -> float:
     """How long those on time wait for the next turn, after one of so many rows that took so long."""
-    if rows >= FEW_ROWS:
+    if rows >= ENOUGH_ROWS:
         return 0.0
-    rest = max(0.0, min(turn_seconds - PROMPT_TURN_SECONDS, LONGEST_REST_SECONDS))
-    return rest * min(max(1.0, rows / LONE_ROWS), MOST_RESTS)
+    beyond = max(0.0, min(turn_seconds - PROMPT_TURN_SECONDS, LONGEST_REST_SECONDS))
+    return rest.lengthened(beyond, carried=rows, few=FEW_ROWS)
 
 
 class Claimer:

@@ -13,6 +13,7 @@ from kombu import Connection, Producer
 from prometheus_client import Counter
 
 from config.celery import app
+from notifier import rest
 from notifier.tracing import MOST_LINKS, tracing
 
 if TYPE_CHECKING:
@@ -21,11 +22,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DISPATCH_TASK = "deliveries.dispatch"
-# After each message as long as it took passes before the next, which carries all the partners that came meanwhile, and up to four
-# times that where it carried several, as then the next would too: 1 ms on an idle machine, and up to 30 on a busy one, where a
-# message takes longer.
-LONE_PARTNERS = 3
-MOST_RESTS = 4.0
+# After each message as long as it took passes before the next, which carries all the partners that came meanwhile, and longer after
+# one for more than a few: 1 ms on an idle machine, and up to 30 on a busy one, where a message takes longer.
+FEW_PARTNERS = 3
 LONGEST_REST_SECONDS = 0.03
 # After a failure nothing is published for this long: the sweep finds the work.
 PAUSE_SECONDS = 1.0
@@ -38,7 +37,7 @@ failed_publishes = Counter("notifier_wake_failures", "Wakes that could not be pu
 
 def rest_seconds(partners: int, took: float) -> float:
     """How long nothing is published after so many partners were, which took so long."""
-    return min(took * min(max(1.0, partners / LONE_PARTNERS), MOST_RESTS), LONGEST_REST_SECONDS)
+    return min(rest.lengthened(took, carried=partners, few=FEW_PARTNERS), LONGEST_REST_SECONDS)
 
 
 def shown(partner_ids: list[str]) -> str:

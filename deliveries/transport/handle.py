@@ -25,7 +25,7 @@ CONNECTION_MAX_IDLE_SECONDS = 1
 ADDRESSES_LOOKED_THROUGH_EACH = 1000
 ADDRESSES_KEPT_SECONDS = 60
 # libcurl and pycurl add these by themselves; an empty value takes them out unless the request has them.
-_UNWANTED = {"expect": b"Expect:", "content-type": b"Content-Type:", "user-agent": b"User-Agent:"}
+_UNWANTED = (b"Expect:", b"Content-Type:", b"User-Agent:")
 # What follows the authority is sent as it is: libcurl would take out /../ and write %7e as %7E.
 _TARGET = re.compile(r"https?://[^/?#]+(/[^#]*)")
 # A token (RFC 9110, section 5.6.2).
@@ -122,15 +122,8 @@ def _identify(easy: pycurl.Curl, client: ClientCertificate) -> None:
 
 def _lines(headers: Mapping[str, str | bytes]) -> list[bytes]:
     """The request's headers, without the length, which is libcurl's to write, and without what libcurl would add."""
-    unwanted = dict(_UNWANTED)
-    lines: list[bytes] = []
-    for name, value in headers.items():
-        lowered = name.lower()
-        unwanted.pop(lowered, None)
-        if lowered != "content-length":
-            lines.append(_line(name, value))
-    lines += unwanted.values()
-    return lines
+    lines = [_line(name, value) for name, value in headers.items() if name.lower() != "content-length"]
+    return [*lines, *_UNWANTED]
 
 
 def _line(name: str, value: str | bytes) -> bytes:

@@ -49,7 +49,7 @@ def update_rows(model: type[Model], rows: Sequence[Row], *, held: tuple[str, Seq
 
 
 def insert_rows(model: type[Model], rows: Sequence[Row]) -> None:
-    """Insert the rows, by column name; every mapping has the same keys, and names every column without a default.
+    """Insert the rows, by column name; every mapping has the same keys, and names every column without a default. No bytes.
 
     Columns that are None in all rows are left to be NULL, and a value that is the same in all of them is made ready once.
     """

@@ -9,7 +9,7 @@ import pytest
 from notifier.models import Partner
 from notifier.partners import Directory
 from tests.support.factories import make_partner
-from tests.unit.notifier.test_recent import Ticks
+from tests.support.ticks import Ticks
 
 pytestmark = pytest.mark.django_db
 

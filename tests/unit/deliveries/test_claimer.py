@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from deliveries.claimer import (
-    FEW_ROWS,
+    ENOUGH_ROWS,
     FEWEST_PARTNERS,
     LONGEST_REST_SECONDS,
-    MOST_RESTS,
     TURN_PARTNERS,
     partners_next,
     rest_seconds,
 )
+from notifier.rest import MOST_RESTS
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from deliveries.claimer import (
         pytest.param(40, 0.010, 0.024, id="and with much"),
         pytest.param(1, 5.0, LONGEST_REST_SECONDS, id="one that hardly goes on"),
         pytest.param(40, 5.0, LONGEST_REST_SECONDS * MOST_RESTS, id="with much to do"),
-        pytest.param(FEW_ROWS, 5.0, 0.0, id="a turn that was worth it"),
+        pytest.param(ENOUGH_ROWS, 5.0, 0.0, id="a turn that was worth it"),
     ],
 )
 def test_the_rest_is_what_a_turn_for_few_rows_took_too_long(rows: int, took: float, rest: float) -> None:

@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from notifier.recent import Recent
-
-
-class Ticks:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.ticks import Ticks
 
 
 def test_a_value_counts_for_its_time_and_no_longer() -> None:

@@ -5,14 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deliveries.transport.queue import DOUBLED_AFTER_SECONDS, FIRST_AT_ONCE, FORGOTTEN_AFTER_SECONDS, FairQueue
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.ticks import Ticks
 
 
 def _next(queue: FairQueue[str]) -> str | None:
@@ -33,8 +26,8 @@ def _begun(queue: FairQueue[str]) -> list[str]:
     return [item for _, item in iter(queue.get, None)]
 
 
-def _of_ten() -> tuple[FairQueue[str], Clock]:
-    clock = Clock()
+def _of_ten() -> tuple[FairQueue[str], Ticks]:
+    clock = Ticks()
     queue: FairQueue[str] = FairQueue(clock)
     for number in range(10):
         queue.put("a", str(number))
@@ -149,7 +142,7 @@ def test_how_many_it_had_is_forgotten_when_its_connections_are_closed(idle: floa
 
 
 def test_senders_that_have_nothing_are_not_kept_for_ever() -> None:
-    clock = Clock()
+    clock = Ticks()
     queue: FairQueue[str] = FairQueue(clock)
     for number in range(100):
         queue.put(f"s{number}", "x")
@@ -163,7 +156,7 @@ def test_senders_that_have_nothing_are_not_kept_for_ever() -> None:
 
 
 def test_when_there_is_something_to_do() -> None:
-    queue: FairQueue[str] = FairQueue(Clock())
+    queue: FairQueue[str] = FairQueue(Ticks())
     assert queue.next_change() is None
     queue.put("a", "x")
     assert queue.next_change() == 0.0
