@@ -11,6 +11,7 @@ from typing import NoReturn
 from django.core.exceptions import ImproperlyConfigured
 
 from config.embedded.environment import REPOSITORY, Refused, run_environment
+from config.embedded.processes import STOP_SIGNALS
 from config.embedded.run import Run, say
 from config.limits import allow_many_files, end_with_parent
 
@@ -26,7 +27,7 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 
 def run() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOP_SIGNALS:
         signal.signal(number, _interrupt)
     try:
         own_broker = not os.environ.get("CELERY_BROKER_URL")

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +35,15 @@ class Program:
     stop_stage: int
 
 
+# What ends the run.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def spawn(command: tuple[str, ...], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+def _spawn(command: tuple[str, ...], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
     """A child in a session of its own, so that the terminal's Ctrl-C reaches the parent alone; it ends with the parent."""
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -53,6 +57,20 @@ def spawn(command: tuple[str, ...], environment: Mapping[str, str], log: Path) -
             # Safe here: the parent has no threads when it starts a child.
             preexec_fn=functools.partial(end_with_parent, os.getpid()),
         )
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """What would end the run waits: between a child's start and the note of its number, nobody would end the child."""
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def fresh_log(logs: Path, name: str) -> Path:
@@ -85,11 +103,16 @@ class Child:
     def start(self, environment: Mapping[str, str]) -> None:
         self.restart_at = None
         self.started_at = time.monotonic()
-        self.process = spawn(self.program.command, environment, self.log)
+        with _uninterrupted():
+            self.process = _spawn(self.program.command, environment, self.log)
 
     @property
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended by itself."""
+        return 0 if self.process is None else self.process.wait()
 
     def ask_to_stop(self) -> None:
         if self.process is not None and self.alive:

@@ -20,7 +20,7 @@ from config.embedded import places, programs, showcase
 from config.embedded.client import Client, answers
 from config.embedded.environment import ADMIN_NAME, Refused, broker_file
 from config.embedded.ports import HOST, Ports, choose
-from config.embedded.processes import Processes, fresh_log, last_lines, pause, spawn
+from config.embedded.processes import Child, Processes, Program, fresh_log, last_lines, pause
 from config.embedded.table import Table
 
 START_SECONDS = 60.0
@@ -128,14 +128,14 @@ class Run:
 
     def _prepare(self) -> None:
         log = fresh_log(self._logs, "prepare")
-        preparing = spawn((sys.executable, "-m", "config.embedded.prepare"), os.environ, log)
+        preparing = Child(Program("prepare", (sys.executable, "-m", "config.embedded.prepare"), 0), log)
         try:
+            preparing.start(os.environ)
             if preparing.wait() != 0:
                 reason = "".join(last_lines(log, 1)) or "it says nothing"
                 raise Refused(f"The database cannot be prepared: {reason} (see {log})")
         finally:
             preparing.kill()
-            preparing.wait()
 
     def _show(self, processes: Processes, ports: Ports) -> None:
         say("The first start: sample notifications of all kinds, on their way to the partner simulator.\n")
