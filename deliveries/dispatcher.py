@@ -39,7 +39,7 @@ class Dispatcher:
         self._recorder = Recorder(
             release=self._woken.release, wake=self._wake_everywhere, wake_later=self._woken.wake_later
         )
-        self._substitute = sweeper.Substitute(wake=self._woken.wake)
+        self._substitute = sweeper.Substitute(tell=self.swept)
         behind = Claimer(self._woken, Lane.BEHIND, send=self._send, idle=self._substitute.sweep_if_nobody_does)
         self._claimer_stations = [
             Station("claimer", Claimer(self._woken, Lane.ON_TIME, send=self._send).work),
@@ -57,6 +57,10 @@ class Dispatcher:
     def wake(self, partner_ids: Iterable[str]) -> None:
         """These partners have work. Returns at once."""
         self._woken.wake(partner_ids)
+
+    def swept(self, swept: sweeper.Swept) -> None:
+        """These partners have work, and of those woken before it nobody else has. Returns at once."""
+        self._woken.swept(swept.due, begun=swept.begun)
 
     def free_slots(self) -> int:
         """How many more requests the engine may have in flight."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,11 +32,12 @@ SUBSTITUTE_INTERVALS = 1.25
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep did; ``due`` names the partners that have due work."""
+    """What a sweep did; ``due`` names the partners that have due work, all that have any that may go. ``begun`` is by the monotonic clock."""
 
     leases_expired: int
     tasks_expired: int
     due: list[str]
+    begun: float
 
 
 def sweep(*, by_beat: bool, unless_within: timedelta | None = None) -> Swept | None:
@@ -45,12 +46,12 @@ def sweep(*, by_beat: bool, unless_within: timedelta | None = None) -> Swept | N
     None where another sweep ran within ``unless_within`` (by default half the sweep's interval): one at a time is enough.
     Every step is bounded and its own transaction; a crash anywhere leaves the rest to the next sweep.
     """
+    begun = time.monotonic()
     now = clock.read()
     if unless_within is None:
         unless_within = timedelta(seconds=settings.NOTIFIER_SWEEP_SECONDS / 2)
     if not _take_turn(now, unless_within, by_beat):
         return None
-    begun = time.monotonic()
     try:
         leases, expired = _close(now)
     except (OperationalError, InterfaceError):
@@ -65,7 +66,7 @@ def sweep(*, by_beat: bool, unless_within: timedelta | None = None) -> Swept | N
     requeued = bulk_requeue.advance_all().partner_ids
     due = due_partners(now)
     measure.worker.swept(leases=leases, tasks=expired, seconds=time.monotonic() - begun)
-    return Swept(leases, expired, due + sorted(requeued.difference(due)))
+    return Swept(leases, expired, due + sorted(requeued.difference(due)), begun)
 
 
 def _close(now: datetime) -> tuple[int, int]:
@@ -138,8 +139,8 @@ def finding_due(now: datetime) -> tuple[str, list[Any]]:
 class Substitute:
     """Sweeps from a worker when nobody else does: with beat or broker dead, deliveries come seconds later, not never."""
 
-    def __init__(self, *, wake: Callable[[Iterable[str]], None]) -> None:
-        self._wake = wake
+    def __init__(self, *, tell: Callable[[Swept], None]) -> None:
+        self._tell = tell
         self._look_at = 0.0
 
     def sweep_if_nobody_does(self) -> None:
@@ -149,4 +150,4 @@ class Substitute:
         self._look_at = time.monotonic() + interval / 2
         swept = sweep(by_beat=False, unless_within=timedelta(seconds=interval * SUBSTITUTE_INTERVALS))
         if swept is not None:
-            self._wake(swept.due)
+            self._tell(swept)

@@ -48,7 +48,7 @@ def sweep() -> None:
         _sweeping.release()
     if swept is not None:
         # Here at once, and by message for the other workers.
-        bootstep.current().wake(swept.due)
+        bootstep.current().swept(swept)
         publisher.wake(swept.due)
 
 

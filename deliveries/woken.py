@@ -34,21 +34,33 @@ class Lane(Enum):
 
 @dataclass(slots=True)
 class _Line:
-    """Partners in the order of their wakes: prompt ones, and slow and unproven ones."""
+    """Partners in the order of their wakes, with the time of the last: prompt ones, and slow and unproven ones."""
 
-    prompt: dict[str, None] = field(default_factory=dict)
-    others: dict[str, None] = field(default_factory=dict)
-
-    def __contains__(self, partner_id: str) -> bool:
-        return partner_id in self.prompt or partner_id in self.others
+    prompt: dict[str, float] = field(default_factory=dict)
+    others: dict[str, float] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.prompt or self.others)
+
+    @property
+    def parts(self) -> tuple[dict[str, float], dict[str, float]]:
+        return self.prompt, self.others
+
+    def woken_again(self, partner_id: str, now: float) -> bool:
+        """Note it of one that is here, which keeps its place; False where it is not."""
+        for part in self.parts:
+            if partner_id in part:
+                part[partner_id] = now
+                return True
+        return False
 
     def leave(self, partner_ids: Iterable[str]) -> None:
         for partner_id in partner_ids:
             self.prompt.pop(partner_id, None)
             self.others.pop(partner_id, None)
+
+    def not_woken_since(self, moment: float) -> list[str]:
+        return [partner_id for part in self.parts for partner_id, woken_at in part.items() if woken_at < moment]
 
 
 class Woken:
@@ -88,6 +100,17 @@ class Woken:
         """These have work now."""
         with self._lock:
             self._ready(partner_ids, self._now())
+            self._tell()
+
+    def swept(self, due: Collection[str], *, begun: float) -> None:
+        """A sweep that began then found these to have work. Who was woken before and is not among them has none left: another
+        worker was faster, and a turn would be for nothing.
+        """
+        with self._lock:
+            found = set(due)
+            for line in self._lines.values():
+                line.leave(partner_id for partner_id in line.not_woken_since(begun) if partner_id not in found)
+            self._ready(due, self._now())
             self._tell()
 
     def wake_later(self, partner_ids: Collection[str], seconds: float) -> None:
@@ -221,9 +244,9 @@ class Woken:
 
     def _ready(self, partner_ids: Iterable[str], now: float) -> None:
         for partner_id in partner_ids:
-            if not any(partner_id in line for line in self._lines.values()):
+            if not any(line.woken_again(partner_id, now) for line in self._lines.values()):
                 line = self._lines[Lane.ON_TIME if self._pace.is_on_time(partner_id) else Lane.BEHIND]
-                (line.prompt if self._slots.is_prompt(partner_id, now) else line.others)[partner_id] = None
+                (line.prompt if self._slots.is_prompt(partner_id, now) else line.others)[partner_id] = now
 
     def _next(self, lane: Lane, most_partners: int, most_rows: int, now: float) -> dict[str, int]:
         line = self._lines[lane]
@@ -280,8 +303,7 @@ class Woken:
                 if self._slots.is_prompt(partner_id, now) is not prompt
             ]
             for partner_id in changed:
-                del part[partner_id]
-                other[partner_id] = None
+                other[partner_id] = part.pop(partner_id)
 
 
 def _rows_each(most_rows: int, prompt: int, others: int) -> tuple[int, int]:

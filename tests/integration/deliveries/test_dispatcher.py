@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from deliveries.dispatcher import Dispatcher
-from notifier.models import NotificationAttempt, NotificationTask, Partner, Status
+from deliveries.sweeper import STATE, Swept
+from notifier import clock
+from notifier.models import NotificationAttempt, NotificationTask, Partner, Status, SweepState
 from notifier.models.task import DeadReason
 from notifier.tracing import tracing
 from tests.support.factories import make_partner, make_task
@@ -55,6 +59,16 @@ def test_a_woken_partners_tasks_are_delivered(
     counts = simulator.counts()
     assert [counts[str(task.task_id)] for task in tasks] == [1] * 50
     wait_until(lambda: dispatcher.in_flight == 0, seconds=5, what="the slots to be free")
+
+
+def test_what_a_sweep_found_is_delivered(dispatcher: Dispatcher, partner: Partner, simulator: PartnerSimulator) -> None:
+    make_task(partner, target_url=simulator.url("/ok"))
+    # The dispatcher's own sweep has no turn.
+    SweepState.objects.update_or_create(name=STATE, defaults={"swept_at": clock.read() + timedelta(hours=1)})
+
+    dispatcher.swept(Swept(leases_expired=0, tasks_expired=0, due=[partner.partner_id], begun=time.monotonic()))
+
+    wait_until(lambda: not _unfinished(), seconds=20, what="the task to end")
 
 
 def test_a_slow_answer_does_not_hold_back_a_fast_one(

@@ -190,11 +190,11 @@ def test_only_beats_sweeps_count_as_beats() -> None:
 def test_a_worker_sweeps_only_when_nobody_has() -> None:
     task, woken = make_task(), list[str]()
     sweeper.sweep(by_beat=True)
-    sweeper.Substitute(wake=woken.extend).sweep_if_nobody_does()
+    sweeper.Substitute(tell=lambda swept: woken.extend(swept.due)).sweep_if_nobody_does()
     assert woken == []
 
     SweepState.objects.update(swept_at=clock.read() - timedelta(seconds=60))
-    substitute = sweeper.Substitute(wake=woken.extend)
+    substitute = sweeper.Substitute(tell=lambda swept: woken.extend(swept.due))
     substitute.sweep_if_nobody_does()
     substitute.sweep_if_nobody_does()
 

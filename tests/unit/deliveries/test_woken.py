@@ -46,6 +46,48 @@ def test_a_partner_that_was_taken_can_be_woken_again() -> None:
     assert _take(woken) == ["a"]
 
 
+def test_whom_a_sweep_did_not_find_has_no_turn_unless_it_was_woken_since() -> None:
+    """Another worker was faster. What was committed after the sweep looked has a wake of its own, which came after it began."""
+    now = 0.0
+    woken = Woken(slots=10, now=lambda: now)
+    woken.wake(["drained", "due", "again"])
+    now = 1.0
+    woken.wake(["again", "new"])
+
+    woken.swept(["found", "due"], begun=0.5)
+
+    assert _take(woken) == ["due", "again", "new", "found"]
+
+
+def test_a_sweep_takes_nobodys_later_turn() -> None:
+    now = 0.0
+    woken = Woken(slots=10, now=lambda: now)
+    woken.wake_later(["a"], 5)
+
+    woken.swept([], begun=1.0)
+
+    assert _take(woken) == []
+    now = 5.0
+    assert _take(woken) == ["a"]
+
+
+def test_who_is_woken_again_after_it_became_prompt_keeps_what_a_sweep_must_know() -> None:
+    """It goes to the other part of the line with the time of its wake."""
+    now = 0.0
+    woken = Woken(slots=10, now=lambda: now)
+    woken.wake(["a"])
+    now = 1.0
+    woken.wake(["a"])
+    _answer(woken, ["a"])
+    woken.occupy({"b": 10})
+    assert _take(woken) == []
+    woken.release([("b", QUICKLY)] * 10)
+
+    woken.swept([], begun=0.5)
+
+    assert _take(woken) == ["a"]
+
+
 def test_the_patience_of_those_behind_is_also_that_of_others_who_wait_in_line() -> None:
     now = 0.0
     woken = Woken(slots=1000, now=lambda: now)
