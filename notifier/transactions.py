@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db import Error, OperationalError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, Error, OperationalError, connections, transaction
 from prometheus_client import Counter
 
 from notifier.availability import is_connection_lost
@@ -65,14 +65,16 @@ def reconnecting(work: Callable[[], T]) -> T:
     Where it does not, ``work`` runs once more on a new one: the first time may have been committed nevertheless, and
     ``work`` must see to it that this does no harm. In a transaction of the caller's it runs once.
     """
-    if connection.in_atomic_block:
+    # Asked for once: Django finds the thread's connection anew each time.
+    current = connections[DEFAULT_DB_ALIAS]
+    if current.in_atomic_block:
         return work()
-    connection.health_check_done = True  # type: ignore[attr-defined]  # the stub does not know it
+    current.health_check_done = True  # type: ignore[attr-defined]  # the stub does not know it
     try:
         return work()
     except Error as error:
         code = error.args[0] if error.args else None
         if not is_connection_lost(error) and code not in CLOSED_BY_SERVER:
             raise
-        connection.close()
+        current.close()
         return work()

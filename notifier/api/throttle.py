@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import cache
+from typing import Any
 
 from prometheus_client import Counter
 
@@ -18,12 +20,18 @@ asked = Counter(
 _names = BoundedLabels()
 
 
+@cache
+def _asked(name: str, result: str) -> Any:
+    """Looking a counter up by its labels takes longer than counting; the names are few."""
+    return asked.labels(name, result)
+
+
 def admit(key: ApiKey) -> None:
     """Count one accept against the key's rate, or refuse with 429 before the body is read. Whoever takes more with the same
     request charges the rest to ``limiter.charge``.
     """
     wait = limiter.admit(key)
-    asked.labels(_names.label(key.name), "refused" if wait > 0 else "admitted").inc()
+    _asked(_names.label(key.name), "refused" if wait > 0 else "admitted").inc()
     if wait > 0:
         seconds = math.ceil(wait)
         message = f"This key hands over more than it may. Try again in {seconds} s; with the same idempotency key nothing is sent twice."
