@@ -34,8 +34,8 @@ def run() -> None:
     batch, results = [], []
     for number in range(BATCH):
         claim = Claim(
-            id=number, task_id=uuid.uuid4(), partner_id=1, target_url="https://a.example/", http_method="POST",
-            headers={}, body=None, content_type=None, success_condition=None, traceparent=None, attempt_count=1,
+            id=number, task_id=str(uuid.uuid4()), partner_id=1, target_url="https://a.example/", http_method="POST",
+            headers={}, body=None, body_sealed=False, content_type=None, success_condition=None, traceparent=None, attempt_count=1,
             attempts_before_requeue=0, attempts_excused=0, max_attempts=10, created_at=now, deliver_at=None,
             request_id=None, lease_token=uuid.uuid4(),
         )  # fmt: skip

@@ -21,6 +21,7 @@ HEADER_BYTES = 4096
 # So many probes in a row are the same task's, which may be one that fails a few times and then succeeds. Then it is another's
 # turn, for the partner may be well and this task what it cannot take.
 PROBES_EACH = 3
+_ANSWERED = Taught(evidence=circuit.Evidence.ANSWERED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,9 @@ def judge(
         success_condition=claim.success_condition or partner.success_condition,
         permanent_statuses=partner.permanent_statuses,
     )
+    if judgement.outcome is Outcome.SUCCEEDED and exchange.status not in retry.HOLDING_STATUSES:
+        # As most are: how long to wait is not asked, nor by which policy.
+        return Judged(_result(sending, exchange, judgement, retry.Succeeded(), excused=False), _ANSWERED)
     cap = timedelta(seconds=settings.NOTIFIER_MAX_HOLD_SECONDS)
     retry_after = retry.parse_retry_after(exchange.header("Retry-After"), now=now, cap=cap)
     held = exchange.status in retry.HOLDING_STATUSES and retry_after is not None

@@ -46,19 +46,20 @@ class _Gathered:
         return bool(self.failed or self.hold_until or self.probe)
 
     def answer(self, now: float) -> None:
-        window = self.partner.circuit_policy.window_seconds
-        self.answered = circuit.aged(self.answered, seconds=now - self.answered_at, window_seconds=window) + 1
+        self.answered = self._aged(now) + 1
         self.answered_at = now
 
     def lesson(self, now: float) -> Lesson:
-        policy = self.partner.circuit_policy
-        answered = circuit.aged(self.answered, seconds=now - self.answered_at, window_seconds=policy.window_seconds)
         return Lesson(
-            policy=policy,
-            tally=Tally(answered, self.failed, self.error_code),
+            policy=self.partner.circuit_policy,
+            tally=Tally(self._aged(now), self.failed, self.error_code),
             hold_until=self.hold_until,
             probe=self.probe,
         )
+
+    def _aged(self, now: float) -> float:
+        window = self.partner.circuit_window_seconds
+        return circuit.aged(self.answered, seconds=now - self.answered_at, window_seconds=window)
 
 
 class Lessons:

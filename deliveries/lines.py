@@ -36,7 +36,7 @@ class DeliveryLines:
 def _line(sending: Sending, result: Result) -> dict[str, Any]:
     claim, traceparent = sending.claim, sending.claim.traceparent
     return {
-        "task_id": str(claim.task_id),
+        "task_id": claim.task_id,
         "partner_id": sending.partner.partner_id,
         "attempt_no": result.attempt_no,
         "status": result.attempt_status.value,

@@ -15,7 +15,7 @@ from notifier.tracing import tracing
 def traced(sending: Sending, *, now: datetime) -> Sending:
     """With the span of its request, which the partner sees. ``now``: the database's time of the claim."""
     claim = sending.claim
-    names = {"task_id": str(claim.task_id), "partner_id": sending.partner.partner_id}
+    names = {"task_id": claim.task_id, "partner_id": sending.partner.partner_id}
     # The database's clock may be ahead of ours; a span cannot end before it began.
     since_ns = min(int(now.timestamp() * 1e9), time.time_ns())
     claimed = tracing.claimed(claim.traceparent, since_ns=since_ns, attempt_no=claim.attempt_count, **names)

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connection
 
 from notifier import clock
-from notifier.lifecycle.rowwise import update_rows
+from notifier.lifecycle.rowwise import listed, update_rows
 from notifier.models import PartnerState
 from notifier.policy import circuit, flow
 from notifier.policy.circuit import Circuit, CircuitPolicy, Evidence, Tally
@@ -54,8 +54,8 @@ def lock(partner_keys: Collection[int]) -> tuple[dict[int, Flow], datetime]:
         cursor.execute(
             "SELECT partner_id, paused_at IS NULL AND hold_until IS NULL AND circuit_state = %s, tokens, tokens_at, "  # noqa: S608 - no text of a caller's
             f"{clock.sql()} FROM {operations.quote_name(PartnerState._meta.db_table)} "
-            f"WHERE partner_id IN ({', '.join(['%s'] * len(partner_keys))}){skip}",
-            [circuit.State.CLOSED.value, *partner_keys],
+            f"WHERE partner_id IN ({listed(partner_keys)}){skip}",
+            [circuit.State.CLOSED.value],
         )
         rows = cursor.fetchall()
     now = clock.answered(rows[0][-1]) if rows else clock.read()
@@ -79,8 +79,7 @@ def _read(keys: Collection[int], *, lock: bool = False) -> list[PartnerState]:
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {columns} FROM {operations.quote_name(PartnerState._meta.db_table)} "  # noqa: S608 - names of columns only
-            f"WHERE partner_id IN ({', '.join(['%s'] * len(keys))}) ORDER BY partner_id{suffix}",
-            list(keys),
+            f"WHERE partner_id IN ({listed(keys)}) ORDER BY partner_id{suffix}"
         )
         rows = cursor.fetchall()
     moment = operations.convert_datetimefield_value

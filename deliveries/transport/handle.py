@@ -6,6 +6,7 @@ import itertools
 import re
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 
 import pycurl
 
@@ -128,12 +129,19 @@ def _lines(headers: Mapping[str, str | bytes]) -> list[bytes]:
 
 def _line(name: str, value: str | bytes) -> bytes:
     """A header for libcurl, which takes "Name:" as "leave it out" and "Name;" as "send it empty"."""
-    if not _HEADER_NAME.fullmatch(name):
-        raise Unsendable("a header's name has a character that no name may have")
+    start = _name(name)
     raw = _bytes(value, "latin-1", f"the value of {name}")
     if _CONTROL.search(raw):
         raise Unsendable(f"the value of {name} has a line break or a NUL")
-    return name.encode() + (b": " + raw if raw.strip() else b";")
+    return start + (b": " + raw if raw.strip() else b";")
+
+
+@lru_cache(maxsize=1024)
+def _name(name: str) -> bytes:
+    """The same few names come with nearly every request."""
+    if not _HEADER_NAME.fullmatch(name):
+        raise Unsendable("a header's name has a character that no name may have")
+    return name.encode()
 
 
 def _bytes(text: str | bytes, encoding: str, what: str) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Model
 
+from notifier.lifecycle.rowwise import marks
 from notifier.models import NotificationLabel, NotificationTask, Status
 from notifier.models.label import label_digest
 from notifier.sealing import StoredHeaders
@@ -60,9 +61,10 @@ def accept(tasks: Sequence[NewTask]) -> None:
     labels = [(task.task_id, label_digest(name, value)) for task in tasks for name, value in task.metadata.items()]
     with connection.cursor() as cursor:
         for group in _groups(tasks):
-            start, row = _task_statement()
-            values = [value for task in group for value in _values(task)]
-            cursor.execute(start + ",".join([row] * len(group)), values)
+            start, end = _task_statement()
+            values: list[Any] = []
+            rows = [f"({','.join(marks(_values(task), values))}{end})" for task in group]
+            cursor.execute(start + ",".join(rows), values)
         if labels:
             start, row = _label_statement()
             values = [value for task_id, digest in labels for value in (_uuid(task_id), digest)]
@@ -113,7 +115,7 @@ def _values(task: NewTask) -> tuple[Any, ...]:
 
 @cache
 def _task_statement() -> tuple[str, str]:
-    """The INSERT up to its rows, and one row.
+    """The INSERT up to its rows, and the end of each.
 
     What the model gives every new task (numbers; never text) is written out, so that a column that is added to the model
     with a default is filled here too.
@@ -127,10 +129,8 @@ def _task_statement() -> tuple[str, str]:
     columns = [_column(NotificationTask, name) for name in _GIVEN] + [
         _column(NotificationTask, field.name) for field in rest
     ]
-    row = ["%s"] * len(_GIVEN) + [
-        f"'{Status.PENDING.value}'" if field.name == "status" else str(int(field.get_default())) for field in rest
-    ]
-    return _insert(table.db_table, columns), f"({','.join(row)})"
+    ends = [f"'{Status.PENDING.value}'" if field.name == "status" else str(int(field.get_default())) for field in rest]
+    return _insert(table.db_table, columns), "".join(f",{end}" for end in ends)
 
 
 @cache

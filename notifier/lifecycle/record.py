@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, assert_never
 
 from django.db import connection
 
-from notifier.lifecycle.rowwise import insert_rows, update_rows
+from notifier.lifecycle.rowwise import insert_rows, listed, update_rows
 from notifier.models import AttemptStatus, NotificationAttempt, NotificationTask, Status
 from notifier.policy.exchange import FailureKind, Timing
 from notifier.policy.retry import Dead, DeadReason, Decision, RetryAt, Succeeded
@@ -106,13 +106,11 @@ def record_held(results: Sequence[Result], *, now: datetime) -> None:
 
 def _lock(keys: Collection[int]) -> dict[int, _State]:
     """The tasks as they are, locked in the order of their keys. Rows as the driver gives them: this runs for each result."""
-    marks = ", ".join(["%s"] * len(keys))
     table = connection.ops.quote_name(NotificationTask._meta.db_table)
     lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {', '.join(_State._fields)} FROM {table} WHERE id IN ({marks}) ORDER BY id{lock}",  # noqa: S608 - names of columns only
-            list(keys),
+            f"SELECT {', '.join(_State._fields)} FROM {table} WHERE id IN ({listed(keys)}) ORDER BY id{lock}"  # noqa: S608 - no text of a caller's
         )
         return {row[0]: _State(*row) for row in cursor.fetchall()}
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import math
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import orjson
 from django.db import connection
 from django.db.models import Field, Model
 
@@ -62,11 +63,14 @@ def insert_rows(model: type[Model], rows: Sequence[Row]) -> None:
     head = f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES "  # noqa: S608 - names of columns only
     with connection.cursor() as cursor:
         constants, further = _constants([ready[name](first[name]) for name in same])
-        marks = f"({', '.join(['%s'] * len(own) + constants)})"
         for start in range(0, len(rows), INSERTED_AT_ONCE):
-            group = rows[start : start + INSERTED_AT_ONCE]
-            parameters = [value for row in group for value in (*[ready[name](row[name]) for name in own], *further)]
-            cursor.execute(head + ", ".join([marks] * len(group)), parameters)
+            parameters: list[Any] = []
+            written = []
+            for row in rows[start : start + INSERTED_AT_ONCE]:
+                own_marks = marks([ready[name](row[name]) for name in own], parameters)
+                parameters += further
+                written.append(f"({', '.join([*own_marks, *constants])})")
+            cursor.execute(head + ", ".join(written), parameters)
 
 
 def _constants(values: Sequence[Any]) -> tuple[list[str], Sequence[Any]]:
@@ -87,14 +91,35 @@ def _derived(
     quote = connection.ops.quote_name
     parameters: list[Any] = []
     columns = ["id", *(["held"] if held else []), *(quote(name) for name in names)]
+    selects: list[str] = []
     for index, row in enumerate(rows):
-        parameters.append(row["id"])
-        if held:
-            parameters.append(held[index])
-        parameters += [ready[name](row[name]) for name in names]
-    head = "SELECT " + ", ".join(f"%s AS {column}" for column in columns)
-    rest = "SELECT " + ", ".join(["%s"] * len(columns))
-    return " UNION ALL ".join([head] + [rest] * (len(rows) - 1)), parameters
+        row_marks = marks(
+            [row["id"], *held[index : index + 1], *[ready[name](row[name]) for name in names]], parameters
+        )
+        if not selects:
+            row_marks = [f"{mark} AS {column}" for mark, column in zip(row_marks, columns, strict=True)]
+        selects.append("SELECT " + ", ".join(row_marks))
+    return " UNION ALL ".join(selects), parameters
+
+
+def marks(values: Iterable[Any], parameters: list[Any]) -> list[str]:
+    """How values stand in the statement: numbers as they are, and NULL, for the driver takes longer for each than all else here,
+    and others as parameters, which are appended.
+    """
+    found = []
+    for value in values:
+        if value is None:
+            found.append("NULL")
+        elif type(value) is int:
+            found.append(str(value))
+        elif type(value) is float and math.isfinite(value):
+            text = repr(value)
+            # With an exponent it is a DOUBLE, else a DECIMAL.
+            found.append(text if "e" in text else f"{text}e0")
+        else:
+            found.append("%s")
+            parameters.append(value)
+    return found
 
 
 def _converters(model: type[Model], names: Row) -> dict[str, Callable[[Any], Any]]:
@@ -109,11 +134,15 @@ def _converter(field: Field[Any, Any]) -> Callable[[Any], Any]:
         case "DateTimeField":
             return connection.ops.adapt_datetimefield_value
         case "JSONField":
-            return json.dumps
+            return _json
         case "UUIDField":
             return stored_uuid
         case _:
             return _plain
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
 
 
 def stored_uuid(value: uuid.UUID | None) -> str | None:
@@ -133,6 +162,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def listed(keys: Iterable[int]) -> str:
+    """Whole numbers for ``IN (…)``."""
+    return ", ".join([str(int(key)) for key in keys])
+
+
 def delete_rows(model: type[Model], keys: Sequence[int]) -> int:
     """Delete the rows with these primary keys, and nothing that hangs on them. Returns how many there were.
 
@@ -143,10 +177,10 @@ def delete_rows(model: type[Model], keys: Sequence[int]) -> int:
         return 0
     table = connection.ops.quote_name(model._meta.db_table)
     if connection.vendor == "mysql":
-        values = " UNION ALL ".join(["SELECT %s AS id"] + ["SELECT %s"] * (len(keys) - 1))
+        values = " UNION ALL ".join([f"SELECT {int(keys[0])} AS id", *(f"SELECT {int(key)}" for key in keys[1:])])
         sql = f"DELETE t FROM ({values}) v STRAIGHT_JOIN {table} t ON t.id = v.id"
     else:
-        sql = f"DELETE FROM {table} WHERE id IN ({', '.join(['%s'] * len(keys))})"  # noqa: S608 - no text of a caller's
+        sql = f"DELETE FROM {table} WHERE id IN ({listed(keys)})"  # noqa: S608 - no text of a caller's
     with connection.cursor() as cursor:
-        cursor.execute(sql, keys)
+        cursor.execute(sql)
         return int(cursor.rowcount)

@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"[0-9]{1,10}")
 def is_sensitive(name: str, extra: Collection[str] = ()) -> bool:
     """Whether a request header of this name is sealed; ``extra`` holds further names in any case."""
     lowered = name.lower()
-    return lowered in SENSITIVE_REQUEST_HEADERS or any(lowered == other.lower() for other in extra)
+    return lowered in SENSITIVE_REQUEST_HEADERS or (bool(extra) and any(lowered == other.lower() for other in extra))
 
 
 def masked(headers: Mapping[str, str], extra: Collection[str] = ()) -> dict[str, str]:

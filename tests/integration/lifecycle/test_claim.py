@@ -32,7 +32,7 @@ def test_a_claim_leases_the_task_and_counts_the_attempt() -> None:
     task.refresh_from_db()
     assert (task.status, task.attempt_count, task.next_attempt_at) == (Status.RUNNING, 1, None)
     assert (task.lease_token, task.lease_expires_at) == (claim.lease_token, now + LEASE)
-    assert (claim.id, claim.task_id, claim.attempt_count, claim.attempts_used) == (task.pk, task.task_id, 1, 1)
+    assert (claim.id, claim.task_id, claim.attempt_count, claim.attempts_used) == (task.pk, str(task.task_id), 1, 1)
     assert (claim.body, claim.headers, claim.target_url) == (b"\x00\xff", {"X-A": "b"}, task.target_url)
 
 

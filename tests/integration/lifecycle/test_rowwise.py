@@ -50,3 +50,13 @@ def test_what_differs_is_each_rows_own() -> None:
     insert_rows(NotificationAttempt, rows)
 
     assert _stored() == rows
+
+
+def test_numbers_keep_every_digit() -> None:
+    rows = _rows(5)
+    for row, latency in zip(rows, (2.5e-07, 0.1 + 0.2, 1e22, 86_400_000.001, 7.0), strict=True):
+        row["latency_ms"] = latency
+
+    insert_rows(NotificationAttempt, rows)
+
+    assert [row["latency_ms"] for row in _stored()] == [row["latency_ms"] for row in rows]

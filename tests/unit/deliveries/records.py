@@ -18,8 +18,8 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 def sending(partner_id: str = "acme", **claim: Any) -> Sending:
     """Attempt 1 of a notification that was accepted at ``NOW``."""
     defaults: dict[str, Any] = {
-        "id": 1, "task_id": uuid.uuid4(), "partner_id": 1, "target_url": "https://acme.example/in", "http_method": "POST",
-        "headers": {}, "body": None, "content_type": None, "success_condition": None, "traceparent": None,
+        "id": 1, "task_id": str(uuid.uuid4()), "partner_id": 1, "target_url": "https://acme.example/in", "http_method": "POST",
+        "headers": {}, "body": None, "body_sealed": False, "content_type": None, "success_condition": None, "traceparent": None,
         "attempt_count": 1, "attempts_before_requeue": 0, "attempts_excused": 0, "max_attempts": 10, "created_at": NOW,
         "deliver_at": None, "request_id": None, "lease_token": uuid.uuid4(),
     }  # fmt: skip
