@@ -17,7 +17,7 @@ from deliveries.checks import LEASE_MARGIN_SECONDS
 from deliveries.pace import LATE_SECONDS, PACE_SECONDS, PACED_ROWS
 from deliveries.sending import Sending
 from deliveries.suspects import Suspects
-from deliveries.woken import Lane, Woken
+from deliveries.woken import SHARED_ROWS, Lane, Woken
 from notifier import clock, lifecycle, partner_flow, rest
 from notifier.models import Partner
 from notifier.partners import Directory
@@ -27,12 +27,12 @@ from notifier.selectors import due_keys
 from notifier.transactions import atomically
 from notifier.wake import publisher
 
+# Under load a turn's fixed cost of a few ms is shared by so many rows.
+TURN_ROWS = 400
 # A turn is for so many partners, and for fewer with more rows each while most of them have more than their part: each visit of a
 # partner costs as much as a few rows.
 TURN_PARTNERS = 100
-FEWEST_PARTNERS = 25
-# Under load a turn's fixed cost of a few ms is shared by so many rows.
-TURN_ROWS = 400
+FEWEST_PARTNERS = TURN_ROWS // SHARED_ROWS
 LATE = timedelta(seconds=LATE_SECONDS)
 # Another worker holds the partner's row for the few milliseconds of its claim.
 LOCKED_SECONDS = 0.005
@@ -73,10 +73,13 @@ class Turn:
 
 
 def partners_next(most: int, *, served: int, unfinished: int) -> int:
-    """For how many partners the next turn may be, after one that was for ``served`` of at most ``most``."""
+    """For how many partners the next turn may be, after one that was for ``served`` of at most ``most``.
+
+    Half as many where most have more, and else an eighth more each time: twice as many would be too many every other time.
+    """
     if served > FEWEST_PARTNERS and unfinished * 2 > served:
         return max(FEWEST_PARTNERS, most // 2)
-    return min(TURN_PARTNERS, most * 2) if served == most and unfinished * 4 < served else most
+    return min(TURN_PARTNERS, most + max(1, most // 8)) if served == most and unfinished * 4 < served else most
 
 
 def rest_seconds(rows: int, turn_seconds: float) -> float:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 import pycurl
 
+from deliveries.transport.request import REMEMBERED
 from notifier.listeners import Endpoint, Endpoints
 from notifier.policy.addresses import Address
 
@@ -77,6 +79,7 @@ def proxy_at(url: str) -> Proxy | None:
     )
 
 
+@lru_cache(maxsize=REMEMBERED)
 def host_and_port(url: str) -> tuple[str, int]:
     """Of a URL to send; the host without brackets. ("", 0) where it has none."""
     found = _HOST.match(url)

@@ -14,7 +14,7 @@ import select
 import threading
 import time
 from concurrent.futures import Future
-from functools import partial
+from functools import lru_cache, partial
 
 import pycurl
 
@@ -26,7 +26,7 @@ from deliveries.transport.kept import Kept
 from deliveries.transport.names import Addresses, LookUp, Names, look_up
 from deliveries.transport.origins import Origins
 from deliveries.transport.queue import FairQueue
-from deliveries.transport.request import Outgoing
+from deliveries.transport.request import REMEMBERED, Outgoing
 from deliveries.transport.transfer import Transfer, exchange_of, is_trouble, milliseconds
 from notifier.policy.exchange import Exchange, FailureKind, Timing
 
@@ -187,24 +187,31 @@ class Engine:
         self._timer_at = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
     def _begin(self, sender: str, transfer: Transfer) -> None:
-        transfer.future.add_done_callback(lambda _: self._submitted.ended(sender))
-        if transfer.future.set_running_or_notify_cancel():
-            transfer.began = time.monotonic()
-            if transfer.began > transfer.outgoing.limits.begin_before:
-                transfer.future.set_result(_held_up())
-                return
-            name = _NAME.match(transfer.outgoing.request.url or "")
-            if name is None:
-                self._send(transfer)
-                return
-            addresses = self._names.addresses(name[1].lower())
-            if addresses is not None:
-                transfer.addresses = addresses
-                self._send(transfer)
-                return
-            limits = transfer.outgoing.limits
-            deadline = transfer.began + min(limits.connect_timeout, limits.total_timeout)
-            self._names.wait(name[1].lower(), transfer, deadline)
+        transfer.sender = sender
+        if not transfer.future.set_running_or_notify_cancel():
+            self._submitted.ended(sender)
+            return
+        transfer.began = time.monotonic()
+        if transfer.began > transfer.outgoing.limits.begin_before:
+            self._answer(transfer, _held_up())
+            return
+        name = _name_in(transfer.outgoing.request.url or "")
+        if name is None:
+            self._send(transfer)
+            return
+        addresses = self._names.addresses(name)
+        if addresses is not None:
+            transfer.addresses = addresses
+            self._send(transfer)
+            return
+        limits = transfer.outgoing.limits
+        deadline = transfer.began + min(limits.connect_timeout, limits.total_timeout)
+        self._names.wait(name, transfer, deadline)
+
+    def _answer(self, transfer: Transfer, exchange: Exchange) -> None:
+        """The transfer is over: its sender may begin another."""
+        self._submitted.ended(transfer.sender)
+        transfer.future.set_result(exchange)
 
     def _looked_up(self, transfer: Transfer, addresses: Addresses) -> None:
         transfer.looked_up_seconds = time.monotonic() - transfer.began
@@ -217,8 +224,8 @@ class Engine:
     def _not_looked_up(self, transfer: Transfer, why: str) -> None:
         waited = milliseconds(time.monotonic() - transfer.began)
         timing = Timing(dns_ms=waited, total_ms=waited)
-        transfer.future.set_result(
-            Exchange(failure=FailureKind.DNS_FAILURE, failure_detail=why, timing=timing, maybe_sent=False)
+        self._answer(
+            transfer, Exchange(failure=FailureKind.DNS_FAILURE, failure_detail=why, timing=timing, maybe_sent=False)
         )
 
     def _send(self, transfer: Transfer) -> None:
@@ -228,7 +235,7 @@ class Engine:
         is_open = partial(self._kept.is_open, transfer.outgoing.client, may_share)
         transfer.guard = Guard(transfer.outgoing.limits.allow_private_cidrs, is_open, self._egress, joined)
         if (transfer.addresses or self._egress.proxy) and (refusal := self._refusal(transfer)):
-            transfer.future.set_result(_refused(refusal, milliseconds(transfer.looked_up_seconds)))
+            self._answer(transfer, _refused(refusal, milliseconds(transfer.looked_up_seconds)))
             return
         easy = self._idle.pop() if self._idle else pycurl.Curl()
         try:
@@ -237,6 +244,7 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - one row's request cannot be built: its own failure, not the engine's
             easy.reset()
             self._idle.append(easy)
+            self._submitted.ended(transfer.sender)
             transfer.future.set_exception(error)
             return
         self._running[easy] = transfer
@@ -279,7 +287,7 @@ class Engine:
             return
         if transfer.http2 or transfer.guard.stale:
             self._learn(transfer, exchange, version)
-        transfer.future.set_result(exchange)
+        self._answer(transfer, exchange)
 
     def _learn(self, transfer: Transfer, exchange: Exchange, version: int) -> None:
         """What a transfer tells of its server."""
@@ -290,6 +298,13 @@ class Engine:
             self._origins.note_version(url, version)
             if is_trouble(transfer, exchange):
                 self._origins.distrust_http2(url)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _name_in(url: str) -> str | None:
+    """The host of a URL, where it is a name that must be looked up."""
+    found = _NAME.match(url)
+    return found and found[1].lower()
 
 
 def _refused(why: str, looked_up_ms: float) -> Exchange:

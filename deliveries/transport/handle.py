@@ -12,7 +12,7 @@ import pycurl
 
 from deliveries.transport.egress import Egress, bracketed, host_and_port
 from deliveries.transport.origins import Origins
-from deliveries.transport.request import ClientCertificate, Unsendable
+from deliveries.transport.request import REMEMBERED, ClientCertificate, Unsendable
 from deliveries.transport.transfer import Transfer
 
 # A kept connection is used no longer than this, so that a change of DNS or of a rule takes effect.
@@ -45,19 +45,19 @@ class Handles:
         self._transfers = itertools.cycle(range(ADDRESSES_LOOKED_THROUGH_EACH))
 
     def configure(self, easy: pycurl.Curl, transfer: Transfer) -> None:
+        """Of a handle that is new or was reset: what is not set is libcurl's default, which follows no redirects."""
         request, limits = transfer.outgoing.request, transfer.outgoing.limits
         url = request.url or ""
         if not url.isascii():
             raise Unsendable("the URL is not ASCII")
         easy.setopt(pycurl.URL, url)
-        if target := _TARGET.fullmatch(url):
-            easy.setopt(pycurl.REQUEST_TARGET, target[1])
+        if target := _request_target(url):
+            easy.setopt(pycurl.REQUEST_TARGET, target)
         if transfer.http2:
             self._configure_http2(easy, url)
         else:
             easy.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         easy.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
-        easy.setopt(pycurl.FOLLOWLOCATION, 0)
         easy.setopt(pycurl.NOSIGNAL, 1)
         easy.setopt(pycurl.CAINFO, self._ca_file)
         if transfer.outgoing.client is not None:
@@ -71,8 +71,10 @@ class Handles:
         easy.setopt(pycurl.MAXAGE_CONN, CONNECTION_MAX_IDLE_SECONDS)
         easy.setopt(pycurl.MAXLIFETIME_CONN, self._connection_max_age)
         distrusted = self._origins.distrusts_kept(url)
-        easy.setopt(pycurl.FRESH_CONNECT, transfer.fresh or distrusted)
-        easy.setopt(pycurl.FORBID_REUSE, distrusted)
+        if transfer.fresh or distrusted:
+            easy.setopt(pycurl.FRESH_CONNECT, 1)
+        if distrusted:
+            easy.setopt(pycurl.FORBID_REUSE, 1)
         easy.setopt(pycurl.OPENSOCKETFUNCTION, transfer.guard.open_socket)
         easy.setopt(pycurl.PREREQFUNCTION, transfer.guard.before_request)
         easy.setopt(pycurl.HEADERFUNCTION, transfer.head)
@@ -123,25 +125,32 @@ def _identify(easy: pycurl.Curl, client: ClientCertificate) -> None:
 
 def _lines(headers: Mapping[str, str | bytes]) -> list[bytes]:
     """The request's headers, without the length, which is libcurl's to write, and without what libcurl would add."""
-    lines = [_line(name, value) for name, value in headers.items() if name.lower() != "content-length"]
-    return [*lines, *_UNWANTED]
+    lines = []
+    for name, value in headers.items():
+        start = _start(name)
+        if start is None:
+            continue
+        raw = _bytes(value, "latin-1", f"the value of {name}")
+        if _CONTROL.search(raw):
+            raise Unsendable(f"the value of {name} has a line break or a NUL")
+        # libcurl takes "Name:" as "leave it out" and "Name;" as "send it empty".
+        lines.append(b"%b: %b" % (start, raw) if raw.strip() else start + b";")
+    lines += _UNWANTED
+    return lines
 
 
-def _line(name: str, value: str | bytes) -> bytes:
-    """A header for libcurl, which takes "Name:" as "leave it out" and "Name;" as "send it empty"."""
-    start = _name(name)
-    raw = _bytes(value, "latin-1", f"the value of {name}")
-    if _CONTROL.search(raw):
-        raise Unsendable(f"the value of {name} has a line break or a NUL")
-    return start + (b": " + raw if raw.strip() else b";")
-
-
-@lru_cache(maxsize=1024)
-def _name(name: str) -> bytes:
-    """The same few names come with nearly every request."""
+@lru_cache(maxsize=REMEMBERED)
+def _start(name: str) -> bytes | None:
+    """How a header of this name begins; None: it is not to be sent."""
     if not _HEADER_NAME.fullmatch(name):
         raise Unsendable("a header's name has a character that no name may have")
-    return name.encode()
+    return None if name.lower() == "content-length" else name.encode()
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _request_target(url: str) -> str | None:
+    target = _TARGET.fullmatch(url)
+    return target and target[1]
 
 
 def _bytes(text: str | bytes, encoding: str, what: str) -> bytes:

@@ -17,6 +17,8 @@ from notifier import __version__
 from notifier.policy import redaction
 
 USER_AGENT = f"notifier/{__version__}"
+# Addresses, and names of headers, whose parts are not worked out again: the same come with many requests.
+REMEMBERED = 4096
 
 
 class Unsendable(ValueError):

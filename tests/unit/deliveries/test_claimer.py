@@ -39,7 +39,10 @@ def test_the_rest_is_what_a_turn_for_few_rows_took_too_long(rows: int, took: flo
             FEWEST_PARTNERS, FEWEST_PARTNERS, FEWEST_PARTNERS, FEWEST_PARTNERS, id="all have more, and few are served"
         ),
         pytest.param(50, 50, 20, 50, id="some have more"),
-        pytest.param(50, 50, 12, 100, id="few have more"),
+        pytest.param(48, 48, 11, 54, id="few have more"),
+        pytest.param(
+            TURN_PARTNERS - 1, TURN_PARTNERS - 1, 0, TURN_PARTNERS, id="few have more, and hardly more may be served"
+        ),
         pytest.param(TURN_PARTNERS, TURN_PARTNERS, 0, TURN_PARTNERS, id="none has more, and many are served"),
         pytest.param(50, 49, 0, 50, id="there were no others, and none has more"),
         pytest.param(50, 40, 21, 25, id="there was no room for others, and most of these have more"),
