@@ -18,7 +18,7 @@ from notifier.policy import redaction
 
 USER_AGENT = f"notifier/{__version__}"
 # Addresses, and names of headers, whose parts are not worked out again: the same come with many requests.
-REMEMBERED = 4096
+REMEMBERED = 8192
 
 
 class Unsendable(ValueError):

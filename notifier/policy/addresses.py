@@ -100,7 +100,7 @@ def _among(
     return next((network for network in networks if network.version == address.version and address in network), None)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
 def _networks(cidrs: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(ip_network(cidr) for cidr in cidrs)
 

@@ -46,7 +46,7 @@ class Target:
 
 
 # Producers post to the same few hosts and paths over and over: what they are is worked out once. It is pure.
-_KEPT = 4096
+_KEPT = 8192
 
 
 @lru_cache(maxsize=_KEPT)
