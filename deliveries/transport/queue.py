@@ -12,11 +12,11 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-# Slow start (RFC 5681, section 3.1): of a sender so many are on their way at first, and twice as many each time some have
-# waited for so long. What comes back meanwhile leaves its connection to the next, so that ten requests for a partner that
-# answers at once take a few connections instead of ten; a partner that takes its time has 64 after half a second.
-FIRST_AT_ONCE = 2
-DOUBLED_AFTER_SECONDS = 0.1
+# Slow start (RFC 5681, section 3.1): of a sender one is on its way at first, and twice as many each time some have waited for so
+# long. What comes back meanwhile leaves its connection to the next, so that ten requests for a partner that answers at once take
+# a connection instead of ten; a partner that takes its time has 64 after a third of a second.
+FIRST_AT_ONCE = 1
+DOUBLED_AFTER_SECONDS = 0.05
 # Then it is forgotten how many a sender had: its connections are closed by now (CONNECTION_MAX_IDLE_SECONDS).
 FORGOTTEN_AFTER_SECONDS = 1.0
 
