@@ -187,13 +187,12 @@ class Engine:
         self._timer_at = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
     def _begin(self, sender: str, transfer: Transfer) -> None:
-        transfer.sender = sender
+        transfer.future.add_done_callback(lambda _: self._submitted.ended(sender))
         if not transfer.future.set_running_or_notify_cancel():
-            self._submitted.ended(sender)
             return
         transfer.began = time.monotonic()
         if transfer.began > transfer.outgoing.limits.begin_before:
-            self._answer(transfer, _held_up())
+            transfer.future.set_result(_held_up())
             return
         name = _name_in(transfer.outgoing.request.url or "")
         if name is None:
@@ -208,11 +207,6 @@ class Engine:
         deadline = transfer.began + min(limits.connect_timeout, limits.total_timeout)
         self._names.wait(name, transfer, deadline)
 
-    def _answer(self, transfer: Transfer, exchange: Exchange) -> None:
-        """The transfer is over: its sender may begin another."""
-        self._submitted.ended(transfer.sender)
-        transfer.future.set_result(exchange)
-
     def _looked_up(self, transfer: Transfer, addresses: Addresses) -> None:
         transfer.looked_up_seconds = time.monotonic() - transfer.began
         if addresses:
@@ -224,8 +218,8 @@ class Engine:
     def _not_looked_up(self, transfer: Transfer, why: str) -> None:
         waited = milliseconds(time.monotonic() - transfer.began)
         timing = Timing(dns_ms=waited, total_ms=waited)
-        self._answer(
-            transfer, Exchange(failure=FailureKind.DNS_FAILURE, failure_detail=why, timing=timing, maybe_sent=False)
+        transfer.future.set_result(
+            Exchange(failure=FailureKind.DNS_FAILURE, failure_detail=why, timing=timing, maybe_sent=False)
         )
 
     def _send(self, transfer: Transfer) -> None:
@@ -235,7 +229,7 @@ class Engine:
         is_open = partial(self._kept.is_open, transfer.outgoing.client, may_share)
         transfer.guard = Guard(transfer.outgoing.limits.allow_private_cidrs, is_open, self._egress, joined)
         if (transfer.addresses or self._egress.proxy) and (refusal := self._refusal(transfer)):
-            self._answer(transfer, _refused(refusal, milliseconds(transfer.looked_up_seconds)))
+            transfer.future.set_result(_refused(refusal, milliseconds(transfer.looked_up_seconds)))
             return
         easy = self._idle.pop() if self._idle else pycurl.Curl()
         try:
@@ -244,7 +238,6 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - one row's request cannot be built: its own failure, not the engine's
             easy.reset()
             self._idle.append(easy)
-            self._submitted.ended(transfer.sender)
             transfer.future.set_exception(error)
             return
         self._running[easy] = transfer
@@ -287,7 +280,7 @@ class Engine:
             return
         if transfer.http2 or transfer.guard.stale:
             self._learn(transfer, exchange, version)
-        self._answer(transfer, exchange)
+        transfer.future.set_result(exchange)
 
     def _learn(self, transfer: Transfer, exchange: Exchange, version: int) -> None:
         """What a transfer tells of its server."""

@@ -19,14 +19,13 @@ _BROKEN = (FailureKind.CONNECTION_RESET, FailureKind.CONNECTION_FAILED, FailureK
 class Transfer:
     __slots__ = (
         "addresses", "began", "body", "ends_with_head", "fresh", "future", "guard", "head_is_whole", "http2", "lines",
-        "looked_up_seconds", "outgoing", "room", "sender", "truncated",
+        "looked_up_seconds", "outgoing", "room", "truncated",
     )  # fmt: skip
 
     def __init__(self, outgoing: Outgoing, room: int) -> None:
         self.outgoing = outgoing
         self.future: Future[Exchange] = Future()
         self.guard: Guard
-        self.sender = ""  # whose it is, once it has begun
         self.began = 0.0
         self.addresses: Addresses = ()  # of a host that is a name
         self.looked_up_seconds = 0.0

@@ -56,6 +56,17 @@ def test_seconds_hold_the_whole_partner(status: int) -> None:
     assert {(task.status, task.attempt_count) for task in others} == {(Status.PENDING, 0)}
 
 
+def test_an_answer_that_counts_as_a_success_holds_it_too() -> None:
+    partner, stations = make_partner(success_condition="status == 503"), Stations()
+    task = make_task(partner)
+
+    stations.answer(stations.turn(partner), _busy("120", 503))
+
+    task.refresh_from_db()
+    assert task.status == Status.SUCCEEDED
+    assert _held(partner).hold_until is not None
+
+
 def test_an_http_date_holds_it_until_then() -> None:
     until = (clock.read() + 300 * SECOND).replace(microsecond=0)
 
