@@ -168,6 +168,9 @@ class RawServer:
             for handling in self._handling:
                 handling.cancel()
             await asyncio.gather(*self._handling, return_exceptions=True)
+            # A connection that was cancelled while it was being made has its socket closed in the loop's next rounds.
+            for _ in range(3):
+                await asyncio.sleep(0)
 
     def _accept(self, listener: socket.socket) -> None:
         accepted, _ = listener.accept()
