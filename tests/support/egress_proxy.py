@@ -30,9 +30,9 @@ class EgressProxy(RawServer):
             return
         host, _, port = head.split(b" ")[1].decode().rpartition(":")
         reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-        await connection.send(ESTABLISHED)
 
         async def back() -> None:
+            await connection.send(ESTABLISHED)
             while chunk := await reader.read(65_536):
                 await connection.send(chunk)
 
@@ -43,5 +43,6 @@ class EgressProxy(RawServer):
         finally:
             returning.cancel()
             writer.transport.abort()
+            await asyncio.gather(returning, return_exceptions=True)
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
