@@ -168,7 +168,7 @@ class RawServer:
             for handling in self._handling:
                 handling.cancel()
             await asyncio.gather(*self._handling, return_exceptions=True)
-            # A connection that was cancelled while it was being made has its socket closed in the loop's next rounds.
+            # What was aborted last has its socket closed in the loop's next rounds.
             for _ in range(3):
                 await asyncio.sleep(0)
 
@@ -188,9 +188,18 @@ class RawServer:
     async def _handle(self, accepted: socket.socket, number: int) -> None:
         reader = asyncio.StreamReader(limit=1 << 20)
         protocol = asyncio.StreamReaderProtocol(reader)
+        making = self._loop.create_task(self._loop.connect_accepted_socket(lambda: protocol, accepted, ssl=self._tls))
         try:
-            transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, accepted, ssl=self._tls)
-        except (OSError, asyncio.CancelledError):  # the TLS handshake failed, or the test has ended
+            transport, _ = await asyncio.shield(making)
+        except OSError:  # the TLS handshake failed
+            return
+        except asyncio.CancelledError:
+            # The test has ended. Cancelled before the handshake begins, asyncio 3.11 would forget its socket: let it find the end.
+            with contextlib.suppress(OSError):
+                accepted.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):
+                transport, _ = await making
+                transport.abort()
             return
         writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
         # A client that went away, or the end of the test, is the end of a connection like any other.
