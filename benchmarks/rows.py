@@ -18,7 +18,7 @@ UNTRIED = dict.fromkeys(
         "last_error_message", "last_latency_ms", "last_attempt_at", "dead_reason", "lease_token", "lease_expires_at",
     ),
     "NULL",
-) | {"attempt_count": "0"}  # fmt: skip
+) | {"attempt_count": "0", "room": "DEFAULT(c.room)"}  # fmt: skip
 
 
 def copy_rows(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+import orjson
 from django.db import connection
 from django.db.models import Model
 
@@ -118,13 +118,13 @@ def _task_statement() -> tuple[str, str]:
     """The INSERT up to its rows, and the end of each.
 
     What the model gives every new task (numbers; never text) is written out, so that a column that is added to the model
-    with a default is filled here too.
+    with a default is filled here too. What the database gives it is left to it.
     """
     table = NotificationTask._meta
     rest = [
         field
         for field in table.concrete_fields
-        if not (field.primary_key or field.null or field.generated or field.attname in _GIVEN)
+        if not (field.primary_key or field.null or field.generated or field.has_db_default() or field.attname in _GIVEN)
     ]
     columns = [_column(NotificationTask, name) for name in _GIVEN] + [
         _column(NotificationTask, field.name) for field in rest
@@ -158,4 +158,4 @@ def _time(value: datetime | None) -> str | None:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value) if value else "{}"
+    return orjson.dumps(value).decode() if value else "{}"

@@ -15,7 +15,7 @@ from django.db.models import Case, Count, F, Q, Value, When
 
 from notifier.lifecycle.rowwise import listed, stored_uuid
 from notifier.models import NotificationTask, Status
-from notifier.models.task import HIGHEST_PRIORITY
+from notifier.models.task import HIGHEST_PRIORITY, ROOM_OF_A_RECORD
 
 # Of a small table MySQL would read, and lock, every row, and wait for whoever has locked one of them.
 _BY_KEY = {"mysql": "FORCE INDEX (PRIMARY)", "sqlite": ""}
@@ -118,7 +118,7 @@ def _lease(keys: Sequence[int], token: uuid.UUID, *, now: datetime, until: datet
     with connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE {_table()} {_BY_KEY[connection.vendor]} SET status = %s, next_attempt_at = NULL, lease_token = %s, "  # noqa: S608 - no text of a caller's
-            "lease_expires_at = %s, attempt_count = attempt_count + 1, updated_at = %s "
+            f"lease_expires_at = %s, attempt_count = attempt_count + 1, updated_at = %s, room = SUBSTR(room, 1, {ROOM_OF_A_RECORD}) "
             f"WHERE id IN ({listed(keys)}) AND next_attempt_at <= %s AND (expires_at IS NULL OR expires_at > %s)",
             [Status.RUNNING.value, stored_uuid(token), moment(until), moment(now), moment(now), moment(now)],
         )

@@ -158,7 +158,7 @@ def _summarise(results: Sequence[Result], now: datetime) -> None:
 
 
 def _moved(result: Result, now: datetime) -> dict[str, Any]:
-    row: dict[str, Any] = {"lease_token": None, "lease_expires_at": None, "updated_at": now}
+    row: dict[str, Any] = {"lease_token": None, "lease_expires_at": None, "updated_at": now, "room": ""}
     decision = result.decision
     match decision:
         case Succeeded():
