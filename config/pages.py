@@ -1,4 +1,4 @@
-"""Middleware for people's pages, which the API goes past: it has no sessions, users, messages, logins or files."""
+"""Middleware for people's pages, which the API goes past: it has no sessions, cookies, users, messages, logins or files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.middleware.csrf import CsrfViewMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class Files(_PagesOnly, WhiteNoiseMiddleware):  # type: ignore[misc]  # WhiteNoi
 
 
 class Sessions(_PagesOnly, SessionMiddleware):
+    pass
+
+
+class Forgery(_PagesOnly, CsrfViewMiddleware):
     pass
 
 

@@ -179,7 +179,7 @@ MIDDLEWARE = [
     "config.pages.Files",
     "config.pages.Sessions",
     "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
+    "config.pages.Forgery",
     "config.pages.Users",
     "config.pages.Messages",
     "config.pages.Lockouts",
@@ -267,6 +267,7 @@ SECURE_HSTS_PRELOAD = NOTIFIER_TLS
 SILENCED_SYSTEM_CHECKS = [
     "security.W008",  # TLS ends at the proxy in front, which does the redirect
     "axes.W002",  # its middleware is config.pages.Lockouts
+    "security.W003",  # its middleware is config.pages.Forgery
 ]
 
 REST_FRAMEWORK = {

@@ -1,16 +1,17 @@
 """All addresses."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from notifier.api import health
+from notifier.api import urls as api
 from notifier.metrics import metrics
 
 urlpatterns = [
-    # First: it is asked most.
-    path("v1/", include("notifier.api.urls")),
+    # First, and not within each other: they are asked most.
+    *api.urlpatterns,
     path("", health.index),
     path("healthz", health.healthz),
     path("readyz", health.readyz),

@@ -10,6 +10,8 @@ from typing import Any
 
 from django.db.backends.mysql import base
 
+from config.mysql.cursor import Cursor
+
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """Goes back to autocommit when a statement outside of a transaction needs it, and not before.
@@ -29,4 +31,4 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # mysqlclient keeps the server's answer, and asks only where it is another.
         if self.autocommit:
             super()._set_autocommit(True)  # type: ignore[misc]  # the stub does not know it
-        return super().create_cursor(name)
+        return base.CursorWrapper(self.connection.cursor(Cursor))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-import uuid
 from collections.abc import Callable
 
 import structlog
+import uuid_utils
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
@@ -38,14 +38,17 @@ class ProblemMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.META.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
+        request_id = given if _SANE_ID.fullmatch(given) else str(uuid_utils.uuid4())
         request.META[REQUEST_ID] = request_id
         begun = time.perf_counter()
         # On every line of this request, and kept with what it hands over (intake).
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
             answer = self._traced(request) if tracing.on and request.method == "POST" else self._answer(request)
             if settings.NOTIFIER_LOG_ACCESS and request.path not in UNLOGGED:
                 self._log(request, answer, time.perf_counter() - begun)
+        finally:
+            structlog.contextvars.reset_contextvars(**bound)
         answer["X-Request-ID"] = request_id
         return answer
 

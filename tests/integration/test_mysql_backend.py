@@ -1,6 +1,8 @@
-"""config.mysql: transactions without the round trips around them, and nothing else changed."""
+"""config.mysql: what transactions and statements are spared, and that nothing else changed."""
 
 from __future__ import annotations
+
+import sys
 
 import pytest
 from django.db import connection, transaction
@@ -78,3 +80,47 @@ def test_between_transactions_no_transaction_is_open() -> None:
             return int(cursor.fetchone()[0])
 
     assert Other(open_ones).ended(10) == 0
+
+
+def _asked(statement: str) -> set[str]:
+    """What of this the driver's library was asked for: each gives the interpreter to another thread."""
+    asked = set()
+
+    def called(_: object, event: str, function: object) -> None:
+        if event == "c_call":
+            asked.add(getattr(function, "__name__", ""))
+
+    with connection.cursor() as cursor:
+        sys.setprofile(called)
+        try:
+            cursor.execute(statement)
+        finally:
+            sys.setprofile(None)
+    return asked & {"query", "store_result", "next_result"}
+
+
+def test_a_statement_asks_for_no_more_than_it_has() -> None:
+    assert _asked("DO 1") == {"query"}
+    assert _asked("SELECT 1") == {"query", "store_result"}
+
+
+def test_results_that_nobody_fetches_are_in_nobodys_way() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1; SELECT 2; SELECT 3")
+        assert cursor.fetchall() == ((1,),)
+
+        cursor.execute("SELECT 4")
+
+        assert cursor.fetchall() == ((4,),)
+        cursor.execute("SELECT 5; SELECT 6")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 7")
+        assert cursor.fetchall() == ((7,),)
+
+
+def test_a_statement_without_rows_leaves_none_of_the_one_before() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 AS one")
+        cursor.execute("DO 1")
+
+        assert (cursor.description, cursor.fetchall()) == (None, ())
