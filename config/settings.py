@@ -212,6 +212,8 @@ AXES_COOLOFF_TIME = timedelta(seconds=NOTIFIER_LOGIN_PAUSE_SECONDS)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "notifier.client_address.client_address"
 AXES_HTTP_RESPONSE_CODE = 429
+# After a login at its own address; Django's default is a page that is not there.
+LOGIN_REDIRECT_URL = "admin:index"
 AXES_LOCKOUT_CALLABLE = "notifier.admin.login.locked_out"
 AXES_RESET_ON_SUCCESS = True
 AXES_ENABLE_ADMIN = False

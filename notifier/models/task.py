@@ -135,8 +135,8 @@ class NotificationTask(models.Model):
         db_persist=True,
     )
 
-    # Held free until then, by the claim in part: where a row outgrows its place, InnoDB moves all rows of the page, and MariaDB logs
-    # the page, which was four times what else a delivery writes (docs/adr/0013).
+    # Given up when that is written: where a row outgrows its place, InnoDB moves all rows of its page, and MariaDB logs the
+    # page (docs/adr/0013).
     room = models.CharField(max_length=len(ROOM), db_default=ROOM, editable=False)
 
     created_at = models.DateTimeField()

@@ -95,7 +95,7 @@ def test_no_version_is_told() -> None:
 
 
 def _log_in(client: Client, password: str, *, name: str = "root", address: str = "198.51.100.7") -> Any:
-    data = {"username": name, "password": password, "next": "/admin/"}
+    data = {"username": name, "password": password}
     return client.post(LOGIN, data, REMOTE_ADDR=address, secure=True)
 
 
