@@ -61,7 +61,7 @@ def counting(keys: list[int], *, now: datetime, bound: int) -> tuple[str, list[A
     ranks = f"{rank} IN ({', '.join(str(number) for number in range(HIGHEST_PRIORITY + 1))})"
     waiting = _bounded("task_claim", f"{ranks} AND next_attempt_at IS NOT NULL")
     due = _bounded("task_claim", f"{ranks} AND next_attempt_at <= %s")
-    dead = _bounded("task_partner_status", "status = 'dead'")
+    dead = _bounded("task_partner_status", "status_at_rest = 'dead'")
     at = connection.ops.adapt_datetimefield_value(now)
     parameters: list[Any] = []
     for key in keys:

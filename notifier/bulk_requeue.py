@@ -18,6 +18,7 @@ from django.db.models import QuerySet
 from notifier import audit, clock, lifecycle, selectors
 from notifier.audit import Actor
 from notifier.models import BulkRequeue, NotificationTask, Status
+from notifier.models.task import has_status
 from notifier.selectors import TaskFilter
 from notifier.transactions import atomically
 
@@ -48,7 +49,7 @@ class Step:
 
 def matching(wanted: TaskFilter, *, partners: Collection[str] = ()) -> QuerySet[NotificationTask]:
     """The dead tasks that match; only those of ``partners``, where there are some."""
-    tasks = NotificationTask.objects.filter(status=Status.DEAD)
+    tasks = NotificationTask.objects.filter(has_status(Status.DEAD))
     if partners:
         tasks = tasks.filter(partner__partner_id__in=list(partners))
     return selectors.narrowed(tasks, replace(wanted, status=None))

@@ -22,6 +22,7 @@ from notifier.models import (
     Status,
 )
 from notifier.models.label import label_digest
+from notifier.models.task import has_status
 from notifier.policy import explain as rules
 from notifier.policy.exchange import FailureKind
 from notifier.policy.explain import Explanation
@@ -75,10 +76,10 @@ def narrowed(tasks: QuerySet[NotificationTask], wanted: TaskFilter) -> QuerySet[
     if wanted.partner_id is not None:
         tasks = tasks.filter(partner__in=_partner_keys([wanted.partner_id]))
     if wanted.status is not None:
-        tasks = tasks.filter(status=wanted.status)
+        tasks = tasks.filter(has_status(wanted.status))
     if wanted.dead_reason is not None:
         # The status too: a partner's dead are one range of an index.
-        tasks = tasks.filter(dead_reason=wanted.dead_reason, status=Status.DEAD)
+        tasks = tasks.filter(has_status(Status.DEAD), dead_reason=wanted.dead_reason)
     if wanted.created_after is not None:
         tasks = tasks.filter(created_at__gt=wanted.created_after, task_id__gte=_first_id(wanted.created_after))
     if wanted.created_before is not None:

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from unfold.contrib.filters.forms import SearchForm
 
 from notifier import selectors
-from notifier.models import NotificationTask, Partner
+from notifier.models import NotificationTask, Partner, Status
 from notifier.selectors import TaskFilter
 
 Tasks = QuerySet[NotificationTask]
@@ -61,6 +61,17 @@ class PartnerFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Tasks) -> Tasks:
         return queryset.filter(partner__partner_id=self.value()) if self.value() else queryset
+
+
+class StatusFilter(admin.SimpleListFilter):
+    title = "status"
+    parameter_name = "status__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return Status.choices
+
+    def queryset(self, request: HttpRequest, queryset: Tasks) -> Tasks:
+        return selectors.narrowed(queryset, TaskFilter(status=self.value())) if self.value() else queryset
 
 
 class Typed(admin.SimpleListFilter):

@@ -19,7 +19,7 @@ from notifier.admin import attempts, curl, replacement, show
 from notifier.admin.base import once
 from notifier.admin.change_list import NewestFirst
 from notifier.admin.task_actions import TaskOperations
-from notifier.admin.task_filters import TYPED, PartnerFilter
+from notifier.admin.task_filters import TYPED, PartnerFilter, StatusFilter
 from notifier.models import ApiKey, NotificationTask, Partner
 from notifier.time_limit import TooSlow, limited
 
@@ -64,7 +64,7 @@ class TaskList(NewestFirst):
 class TaskAdmin(TaskOperations):
     # Methods without an ordering: to sort by a column would be to sort the table.
     list_display = ("task", "state", "request_shown", "attempts_next", "last_error_shown")
-    list_filter = ("status", "dead_reason", PartnerFilter, *TYPED)
+    list_filter = (StatusFilter, "dead_reason", PartnerFilter, *TYPED)
     list_filter_submit = True
     change_form_template = "admin/notifier/notificationtask/change_form.html"
     ordering = ("-task_id",)
@@ -104,8 +104,8 @@ class TaskAdmin(TaskOperations):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """The filters and nothing else: any other lookup in the address would read the whole table."""
-        typed = {each.parameter_name for each in (PartnerFilter, *TYPED)}
-        return lookup in ("status__exact", "dead_reason__exact") or lookup in typed
+        typed = {each.parameter_name for each in (StatusFilter, PartnerFilter, *TYPED)}
+        return lookup == "dead_reason__exact" or lookup in typed
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[NotificationTask], search_term: str

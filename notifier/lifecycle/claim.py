@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 from django.db import connection
-from django.db.models import Case, Count, F, Q, Value, When
+from django.db.models import Count, F, Q
 
 from notifier.lifecycle.rowwise import listed, stored_uuid
 from notifier.models import NotificationTask, Status
@@ -194,10 +194,7 @@ def give_back(claims: Sequence[Claim], *, now: datetime) -> int:
     """
     unsent = Q(pk__in=[claim.id for claim in claims], lease_token__in={claim.lease_token for claim in claims})
     return NotificationTask.objects.filter(unsent, status=Status.RUNNING).update(
-        status=Case(
-            When(attempt_count=F("attempts_before_requeue") + 1, then=Value(Status.PENDING)),
-            default=Value(Status.FAILED),
-        ),
+        status=F("status_at_rest"),
         attempt_count=F("attempt_count") - 1,
         next_attempt_at=now,
         lease_token=None,

@@ -58,6 +58,16 @@ class Outcome(models.TextChoices):
     BLOCKED = DeadReason.BLOCKED.value
 
 
+def has_status(status: str) -> Q:
+    """The condition that a task has this status, such that an index answers it.
+
+    The lists' indexes are over ``status_at_rest``: a page of ``pending`` or ``failed`` passes over those that run, no more than the workers have slots.
+    """
+    if status == Status.RUNNING:
+        return Q(status=status, lease_expires_at__isnull=False)
+    return Q(status=status, status_at_rest=status)
+
+
 class Tasks(models.QuerySet["NotificationTask"]):
     def overdue(self, now: datetime) -> Tasks:
         """What waits and is past its time, the longest overdue first; one range of the index task_end."""
@@ -135,6 +145,17 @@ class NotificationTask(models.Model):
         db_persist=True,
     )
 
+    # The status, and of what runs the one it had before. For the lists' indexes, which a claim then leaves as they are (docs/adr/0014).
+    status_at_rest = models.GeneratedField(
+        expression=models.Case(
+            models.When(~Q(status=Status.RUNNING), then=models.F("status")),
+            models.When(attempt_count=models.F("attempts_before_requeue") + 1, then=models.Value(Status.PENDING.value)),
+            default=models.Value(Status.FAILED.value),
+        ),
+        output_field=models.CharField(max_length=9),
+        db_persist=True,
+    )
+
     # Given up when that is written: where a row outgrows its place, InnoDB moves all rows of its page, and MariaDB logs the
     # page (docs/adr/0013).
     room = models.CharField(max_length=len(ROOM), db_default=ROOM, editable=False)
@@ -189,10 +210,10 @@ class NotificationTask(models.Model):
             models.Index(name="task_end", fields=("outcome", "finished_at", "expires_at")),
             # lists, newest first
             models.Index(name="task_list_partner", fields=("partner", "task_id")),
-            models.Index(name="task_list_status", fields=("status", "task_id")),
+            models.Index(name="task_list_status", fields=("status_at_rest", "task_id")),
             models.Index(name="task_list_dead", fields=("dead_reason", "task_id")),
             # a partner's of one status, however much it has of others; how many of its are dead
-            models.Index(name="task_partner_status", fields=("partner", "status", "task_id")),
+            models.Index(name="task_partner_status", fields=("partner", "status_at_rest", "task_id")),
             # what failed last in one way; which tasks go to an address is answered by task_url (migration 0009)
             models.Index(name="task_list_error", fields=("last_error_code", "task_id")),
         )

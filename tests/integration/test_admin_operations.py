@@ -277,7 +277,9 @@ def test_a_connection_is_tried_without_sending(admin: Client) -> None:
 @pytest.mark.parametrize("window", ["1h", "24h", "7d", "x"])
 def test_the_dashboard_shows_what_waits_and_what_failed(admin: Client, window: str) -> None:
     task = make_task(make_partner(partner_id="acme"), status=Status.DEAD)
-    make_task()
+    for status, attempts, count in (("pending", 0, 2), ("running", 1, 3), ("running", 2, 4), ("failed", 2, 5)):
+        for _ in range(count):
+            make_task(status=Status(status), attempt_count=attempts)
     at = clock.read() - timedelta(minutes=5)
     make_attempt(task, 1, created_at=at, error_code="http_503", latency_ms=15.0)
     make_attempt(task, 2, created_at=at, status=AttemptStatus.SUCCEEDED, error_code=None, latency_ms=15.0)
@@ -288,9 +290,9 @@ def test_the_dashboard_shows_what_waits_and_what_failed(admin: Client, window: s
     assert dict(answer.context["figures"])["succeeded"] == "50.0%"
     assert dict(answer.context["figures"])["latency p50 / p95"] == "15 ms / 20 ms"
     assert [(status, count) for status, count, _ in answer.context["backlog"]] == [
-        ("pending", "1"),
-        ("running", "0"),
-        ("failed", "0"),
+        ("pending", "2"),
+        ("running", "7"),
+        ("failed", "5"),
         ("dead", "1"),
     ]
     assert [(name, bad, share) for name, bad, share, _ in answer.context["partners"]] == [("acme", "1", "50.0%")]

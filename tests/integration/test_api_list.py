@@ -248,6 +248,14 @@ def test_by_status(status: Status) -> None:
     assert _listed({"status": status.value}) == [str(by_status[status].task_id)]
 
 
+def test_one_that_runs_again_runs_and_has_not_failed() -> None:
+    partner = make_partner()
+    again = make_task(partner, status=Status.RUNNING, attempt_count=2)
+
+    assert _listed({"status": "running", "partner_id": partner.partner_id}) == [str(again.task_id)]
+    assert _listed({"status": "failed"}) == _listed({"status": "failed", "partner_id": partner.partner_id}) == []
+
+
 @pytest.mark.parametrize("reason", ["exhausted", "rejected", "expired", "cancelled", "blocked"])
 def test_by_dead_reason(reason: str) -> None:
     partner = make_partner()
@@ -436,16 +444,36 @@ _PAGES = {
     "": "task_id",
     "partner_id={partner}": "task_list_partner",
     "status=pending": "task_list_status",
+    "status=failed": "task_list_status",
+    "status=succeeded": "task_list_status",
     "dead_reason=blocked": "task_list_dead",
     "partner_id={partner}&status=failed": "task_partner_status",
     "partner_id={partner}&status=dead": "task_partner_status",
 }
+# Their leases are what there is in flight: few beside the table, and sorted.
+_RUNNING = ("status=running", "partner_id={partner}&status=running")
 
 
 @pytest.mark.django_db(transaction=True)  # ANALYZE commits
 @pytest.mark.parametrize(("query", "index"), _PAGES.items())
 def test_a_page_reads_one_index_in_its_order(query: str, index: str) -> None:
     """So that it costs the same whatever else the table holds: no sort, no join."""
+    plan = _plan(query)
+
+    assert plan[5] == index
+    assert "filesort" not in (plan[-1] or "")
+
+
+@pytest.mark.django_db(transaction=True)  # ANALYZE commits
+@pytest.mark.parametrize("query", _RUNNING)
+def test_a_page_of_what_runs_reads_the_leases_alone(query: str) -> None:
+    plan = _plan(query)
+
+    assert (plan[3], plan[5]) == ("range", "task_lease")
+
+
+def _plan(query: str) -> tuple[Any, ...]:
+    """How the database reads the page, among a few hundred tasks of which one runs."""
     if not is_mysql():
         pytest.skip("EXPLAIN of MySQL")
     partner, other = make_partner(), make_partner()
@@ -453,8 +481,8 @@ def test_a_page_reads_one_index_in_its_order(query: str, index: str) -> None:
         make_task(partner)
         make_task(partner, status=Status.FAILED)
         make_task(partner, status=Status.DEAD)
-        for status in Status:
-            make_task(other, status=status)
+    for status in Status:
+        make_task(other, status=status)
     reader = caller()
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE TABLE notifier_notificationtask")
@@ -466,6 +494,4 @@ def test_a_page_reads_one_index_in_its_order(query: str, index: str) -> None:
         )
         cursor.execute(f"EXPLAIN {read}")
         (plan,) = cursor.fetchall()
-
-    assert plan[5] == index
-    assert "filesort" not in (plan[-1] or "")
+    return tuple(plan)

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from notifier import clock, lifecycle, partner_flow
 from notifier.lifecycle import Claim
-from notifier.models import NotificationAttempt, Partner, Status
+from notifier.models import NotificationAttempt, NotificationTask, Partner, Status
 from tests.support.factories import is_mysql, make_partner, make_task
 
 pytestmark = pytest.mark.django_db
@@ -159,6 +159,20 @@ def test_what_is_in_flight_is_counted_in_the_index_of_leases() -> None:
 def test_nobody_without_a_limit_is_counted(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         assert lifecycle.in_flight([], now=clock.now()) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "attempts", "requeued_at"),
+    [(Status.PENDING, 0, 0), (Status.PENDING, 3, 3), (Status.FAILED, 1, 0), (Status.FAILED, 4, 3)],
+)
+def test_a_claim_leaves_the_indexes_of_the_lists_as_they_are(status: Status, attempts: int, requeued_at: int) -> None:
+    task = make_task(status=status, attempt_count=attempts, attempts_before_requeue=requeued_at)
+    rests = [NotificationTask.objects.values_list("status", "status_at_rest").get()]
+
+    _claim(task.partner)
+
+    rests.append(NotificationTask.objects.values_list("status", "status_at_rest").get())
+    assert rests == [(status, status), (Status.RUNNING, status)]
 
 
 def test_a_given_back_claim_is_as_before() -> None:
