@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from concurrent.futures import Future
 from datetime import UTC, datetime
 
 import django
@@ -39,9 +38,7 @@ def run() -> None:
             attempts_before_requeue=0, attempts_excused=0, max_attempts=10, created_at=now, deliver_at=None,
             request_id=None, lease_token=uuid.uuid4(),
         )  # fmt: skip
-        future: Future[Exchange] = Future()
-        future.set_result(exchange)
-        batch.append((Sending(claim, Partner(partner_id=f"partner-{number % PARTNERS}")), future))
+        batch.append((Sending(claim, Partner(partner_id=f"partner-{number % PARTNERS}")), exchange))
         results.append(
             Result(
                 task_key=number, attempt_no=1, lease_token=uuid.uuid4(), decision=Succeeded(), http_status_code=200,

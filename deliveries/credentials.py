@@ -12,7 +12,6 @@ import queue
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -27,6 +26,7 @@ from deliveries.sending import Opened, Sending, limits, without_credentials
 from deliveries.station import Station
 from deliveries.transport.engine import Engine
 from deliveries.transport.request import Outgoing
+from deliveries.transport.transfer import Settled, Then
 from notifier import gate, sealing
 from notifier.policy import destination, partner_auth
 from notifier.policy.exchange import Exchange
@@ -45,14 +45,14 @@ Key = tuple[str, ClientCredentials]
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """One sending that needs secrets; ``future`` is what its sender holds."""
+    """One sending that needs secrets; ``then`` is for its sender."""
 
     sending: Sending
     opened: Opened
     now: datetime
     names: frozenset[str]
     client: ClientCredentials | None
-    future: Future[Exchange] = field(default_factory=Future)
+    then: Then
     # The partner's 401, after which it is sent once more with a new token.
     refused: Exchange | None = None
 
@@ -91,17 +91,16 @@ class Credentials:
         self._undone: Callable[[], None] | None = None
         self.station = Station("credentials", self._work)
 
-    def send(self, sending: Sending, opened: Opened, *, now: datetime) -> Future[Exchange]:
-        """Hand the request to the engine as soon as it can be built. The future holds the Exchange, or a failure
+    def send(self, sending: Sending, opened: Opened, then: Then, *, now: datetime) -> None:
+        """Hand the request to the engine as soon as it can be built. ``then`` gets the Exchange, or a failure
         ``credentials_unavailable`` that says what is missing."""
-        job = _Job(sending, opened, now, *_needs(sending, opened))
+        job = _Job(sending, opened, now, *_needs(sending, opened), then)
         values = self._known(job)
         token = self._tokens.get((job.partner_id, job.client)) if job.client and values else None
         if values is None or (job.client and not self._usable(token, job.client, values)):
             self._inbox.put(partial(self._handle, job))
         else:
             self._submit(job, values, token)
-        return job.future
 
     def stop(self) -> None:
         """End the station; what waits in it stays open."""
@@ -125,30 +124,29 @@ class Credentials:
         try:
             value = None if token is None else token.value
             request = authenticated.outgoing(job.sending, job.opened, values, value, now=job.now)
-            inner = self._engine.submit(request, sender=job.sending.partner.partner_id)
         except (CannotAuthenticate, sealing.UnknownKey) as error:
-            job.future.set_result(without_credentials(str(error)))
+            job.then(without_credentials(str(error)))
             return
         except Exception as error:  # noqa: BLE001 - one row's request cannot be built: its own failure, not the batch's
-            job.future.set_exception(error)
+            job.then(error)
             return
+        self._engine.send(request, partial(self._came_back, job, token), sender=job.partner_id)
         if token is not None and job.client is not None and self._clock() >= token.refresh_at:
             self._inbox.put(partial(self._ask, job, values))
-        inner.add_done_callback(partial(self._came_back, job, token))
 
-    def _came_back(self, job: _Job, token: AccessToken | None, inner: Future[Exchange]) -> None:
+    def _came_back(self, job: _Job, token: AccessToken | None, settled: Settled) -> None:
         """In the engine's thread."""
-        error = inner.exception()
-        if error is not None:
-            job.future.set_exception(error)
-            return
-        exchange = inner.result()
-        first = exchange.status == 401 and token is not None and job.refused is None
-        if first and token is not None and self._clock() - token.asked_at >= YOUNGEST_REFUSED_SECONDS:
-            job.refused = exchange
-            self._inbox.put(partial(self._again, job, token))
+        if (
+            isinstance(settled, Exception)
+            or settled.status != 401
+            or token is None
+            or job.refused is not None
+            or self._clock() - token.asked_at < YOUNGEST_REFUSED_SECONDS
+        ):
+            job.then(settled)
         else:
-            job.future.set_result(exchange)
+            job.refused = settled
+            self._inbox.put(partial(self._again, job, token))
 
     # --- the station's thread ---
 
@@ -227,14 +225,15 @@ class Credentials:
         # Not the delivery's own limit: others wait for this token too.
         allowed = replace(limits(job.sending), begin_before=math.inf)
         request = Outgoing(token_request(job.client, secret[0]), allowed)
-        asked = self._engine.submit(request, sender=job.sending.partner.partner_id)
         arrived = partial(self._token_arrived, key, secret[0], self._clock())
-        asked.add_done_callback(lambda done: self._inbox.put(partial(arrived, done)))
+        self._engine.send(request, lambda settled: self._inbox.put(partial(arrived, settled)), sender=job.partner_id)
 
-    def _token_arrived(self, key: Key, secret: str, asked_at: float, asked: Future[Exchange]) -> None:
+    def _token_arrived(self, key: Key, secret: str, asked_at: float, settled: Settled) -> None:
         self._asking.discard(key)
         try:
-            token = read_token(asked.result(), secret=secret, asked_at=asked_at)
+            if isinstance(settled, Exception):
+                raise settled
+            token = read_token(settled, secret=secret, asked_at=asked_at)
         except NoToken as error:
             self._give_up(key, str(error))
             return
@@ -264,7 +263,7 @@ class Credentials:
     @staticmethod
     def _fail(jobs: Collection[_Job], why: str) -> None:
         for job in jobs:
-            job.future.set_result(job.refused or without_credentials(why))
+            job.then(job.refused or without_credentials(why))
 
 
 def _needs(sending: Sending, opened: Opened) -> tuple[frozenset[str], ClientCredentials | None]:

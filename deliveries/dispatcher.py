@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 
 from django.conf import settings
 
@@ -18,6 +19,7 @@ from deliveries.station import Station
 from deliveries.traced import finished, traced
 from deliveries.transport.egress import FIRST_LOOKUP_SECONDS, Egress, proxy_at
 from deliveries.transport.engine import Engine
+from deliveries.transport.transfer import Settled
 from deliveries.woken import Lane, Woken
 from notifier import listeners, secret_store
 from notifier.tracing import tracing
@@ -107,10 +109,12 @@ class Dispatcher:
     def _send(self, sending: Sending, now: datetime) -> None:
         if tracing.on:
             sending = traced(sending, now=now)
-        future = send(sending, self._engine, now=now, credentials=self._credentials)
-        if sending.span is not None:
-            future.add_done_callback(lambda done: finished(sending, done))
-        future.add_done_callback(lambda done: self._recorder.put(sending, done))
+        send(sending, self._engine, partial(self._came_back, sending), now=now, credentials=self._credentials)
+
+    def _came_back(self, sending: Sending, settled: Settled) -> None:
+        """In whichever thread. The recorder first: nothing else may keep the result from it."""
+        self._recorder.put(sending, settled)
+        finished(sending, settled)
 
 
 def _egress() -> Egress:

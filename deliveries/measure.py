@@ -11,7 +11,6 @@ import threading
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from datetime import datetime
 from http import HTTPStatus
 
@@ -21,6 +20,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from deliveries.sending import Sending
+from deliveries.transport.transfer import Settled
 from notifier.bounded_labels import BoundedLabels
 from notifier.lifecycle import Result
 from notifier.policy.exchange import Exchange
@@ -113,13 +113,11 @@ class WorkerMetrics(Collector):
         tasks_expired.inc(tasks)
         self._unknown["lease_expired"] += leases
 
-    def recorded(
-        self, batch: Iterable[tuple[Sending, Future[Exchange]]], results: Sequence[Result], *, seconds: float
-    ) -> None:
+    def recorded(self, batch: Iterable[tuple[Sending, Settled]], results: Sequence[Result], *, seconds: float) -> None:
         """One transaction of the recorder, committed."""
         self._record_rows.add(len(results))
         self._record_seconds.add(seconds)
-        for (sending, future), result in zip(batch, results, strict=True):
+        for (sending, settled), result in zip(batch, results, strict=True):
             partner, code = self._labels.label(sending.partner.partner_id), result.error_code
             if code is None:
                 self._attempts[partner, ""] += 1
@@ -127,7 +125,7 @@ class WorkerMetrics(Collector):
                 if code.startswith("http_") and code not in _HTTP_CODES:
                     code = "http_other"
                 self._attempts[partner, code] += 1
-                if result.http_status_code is None and future.exception() is None and future.result().maybe_sent:
+                if result.http_status_code is None and isinstance(settled, Exchange) and settled.maybe_sent:
                     self._unknown[code] += 1
             if result.timing is not None and result.timing.total_ms:
                 self._latency.add(result.timing.total_ms / 1000)

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import Future
 from datetime import datetime
 
 from django.db import InterfaceError, OperationalError
@@ -17,9 +16,9 @@ from deliveries.judge import Judged
 from deliveries.lessons import Lessons
 from deliveries.lines import DeliveryLines
 from deliveries.sending import Sending
+from deliveries.transport.transfer import Settled
 from notifier import clock, lifecycle
 from notifier.lifecycle import Result
-from notifier.policy.exchange import Exchange
 from notifier.policy.retry import Dead, RetryAt
 from notifier.selectors import handling_failures
 from notifier.transactions import atomically
@@ -32,7 +31,7 @@ IDLE_SECONDS = 0.5
 # A retry due sooner than this gets a timer of its own; later ones are the sweep's.
 TIMER_SECONDS = 10.0
 
-Finished = tuple[Sending, Future[Exchange]]
+Finished = tuple[Sending, Settled]
 
 
 class Recorder:
@@ -54,8 +53,8 @@ class Recorder:
         self._batch: list[Finished] = []
         self._stopping = False
 
-    def put(self, sending: Sending, future: Future[Exchange]) -> None:
-        self._finished.append((sending, future))
+    def put(self, sending: Sending, settled: Settled) -> None:
+        self._finished.append((sending, settled))
         self._arrived.set()
 
     def stop(self) -> None:
@@ -72,7 +71,7 @@ class Recorder:
                 self._lessons.write(clock.now())
             return not self._stopping
         now, begun = clock.now(), time.monotonic()
-        judged = [self._judged(sending, future, now) for sending, future in self._batch]
+        judged = [self._judged(sending, settled, now) for sending, settled in self._batch]
         results = [each.result for each in judged]
         self._write(results, now)
         written, self._batch = self._batch, []
@@ -112,16 +111,15 @@ class Recorder:
         if self._finished:
             self._arrived.set()
 
-    def _judged(self, sending: Sending, future: Future[Exchange], now: datetime) -> Judged:
-        error = future.exception()
-        if error is None:
-            try:
-                return judge.judge(sending, future.result(), now=now)
-            except Exception as raised:  # noqa: BLE001 - one row's policy or data: its own failure, not the batch's
-                error = raised
-        return self._poisoned(sending, error, now)
+    def _judged(self, sending: Sending, settled: Settled, now: datetime) -> Judged:
+        if isinstance(settled, Exception):
+            return self._poisoned(sending, settled, now)
+        try:
+            return judge.judge(sending, settled, now=now)
+        except Exception as error:  # noqa: BLE001 - one row's policy or data: its own failure, not the batch's
+            return self._poisoned(sending, error, now)
 
-    def _poisoned(self, sending: Sending, error: BaseException, now: datetime) -> Judged:
+    def _poisoned(self, sending: Sending, error: Exception, now: datetime) -> Judged:
         """The failure is the row's own. It is logged when the row is given up: once."""
         claim = sending.claim
         tries = 1 + handling_failures(claim.id, since_attempt=claim.attempts_before_requeue)

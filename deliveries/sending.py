@@ -6,7 +6,6 @@ import math
 import re
 import secrets
 from collections.abc import Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +14,7 @@ from django.conf import settings
 
 from deliveries.transport.engine import Engine
 from deliveries.transport.request import Limits, Outgoing, prepare, sensitive_values
+from deliveries.transport.transfer import Settled, Then
 from notifier import gate, sealing
 from notifier.lifecycle import Claim
 from notifier.models import Partner
@@ -63,31 +63,33 @@ class Opened:
 class Authenticates(Protocol):
     """Who sends what needs a secret: ``deliveries.credentials``."""
 
-    def send(self, sending: Sending, opened: Opened, *, now: datetime) -> Future[Exchange]: ...
+    def send(self, sending: Sending, opened: Opened, then: Then, *, now: datetime) -> None: ...
 
 
 def send(
-    sending: Sending, engine: Engine, *, now: datetime, credentials: Authenticates | None = None
-) -> Future[Exchange]:
-    """Hand the request to the engine. The future holds the Exchange, or what kept the request from being built.
+    sending: Sending, engine: Engine, then: Then, *, now: datetime, credentials: Authenticates | None = None
+) -> None:
+    """Hand the request to the engine. ``then`` gets the Exchange, or what kept the request from being built, in whichever thread.
 
     A request that needs a secret goes to ``credentials`` instead, which has them or gets them without making others wait.
     """
-    future: Future[Exchange] = Future()
+    settled: Settled
     try:
         refusal = refused(sending)
         if refusal is None:
             opened = open_headers(sending)
             if credentials is not None and (_authenticated(sending.partner) or _refers(opened)):
-                return credentials.send(sending, opened, now=now)
-            return engine.submit(outgoing(sending, opened, now=now), sender=sending.partner.partner_id)
-        future.set_result(Exchange(failure=FailureKind.ADDRESS_BLOCKED, failure_detail=refusal, maybe_sent=False))
+                credentials.send(sending, opened, then, now=now)
+            else:
+                engine.send(outgoing(sending, opened, now=now), then, sender=sending.partner.partner_id)
+            return
+        settled = Exchange(failure=FailureKind.ADDRESS_BLOCKED, failure_detail=refusal, maybe_sent=False)
     except sealing.UnknownKey as error:
         # Of this process's settings, not of the row: another worker, or this one started anew, can send it.
-        future.set_result(without_credentials(str(error)))
+        settled = without_credentials(str(error))
     except Exception as error:  # noqa: BLE001 - one row's request cannot be built: its own failure, not the batch's
-        future.set_exception(error)
-    return future
+        settled = error
+    then(settled)
 
 
 def without_credentials(why: str) -> Exchange:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
 
 from deliveries.sending import Sending
-from notifier.policy.exchange import Exchange
+from deliveries.transport.transfer import Settled
 from notifier.tracing import tracing
 
 
@@ -23,13 +22,11 @@ def traced(sending: Sending, *, now: datetime) -> Sending:
     return replace(sending, span=span)
 
 
-def finished(sending: Sending, done: Future[Exchange]) -> None:
+def finished(sending: Sending, settled: Settled) -> None:
     """The request has ended, however."""
     if sending.span is None:
         return
-    error = done.exception()
-    if error is not None:
-        tracing.sent(sending.span, status=None, failure=type(error).__name__)
-        return
-    exchange = done.result()
-    tracing.sent(sending.span, status=exchange.status, failure=exchange.failure and exchange.failure.value)
+    if isinstance(settled, Exception):
+        tracing.sent(sending.span, status=None, failure=type(settled).__name__)
+    else:
+        tracing.sent(sending.span, status=settled.status, failure=settled.failure and settled.failure.value)

@@ -27,7 +27,7 @@ from deliveries.transport.names import Addresses, LookUp, Names, look_up
 from deliveries.transport.origins import Origins
 from deliveries.transport.queue import FairQueue
 from deliveries.transport.request import REMEMBERED, Outgoing
-from deliveries.transport.transfer import Transfer, exchange_of, is_trouble, milliseconds
+from deliveries.transport.transfer import Settled, Then, Transfer, exchange_of, into, is_trouble, milliseconds
 from notifier.policy.exchange import Exchange, FailureKind, Timing
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ _NAME = re.compile(r"https?://(?!localhost\.?[:/?#])((?=[^:/?#]*[a-z])[a-z0-9._-
 class Engine:
     """Sends requests; each ends within its total time-out, whatever the partner does.
 
-    ``submit`` may be called from any thread. Redirects are not followed; no proxy, netrc or cookie of the environment is
+    ``send`` and ``submit`` may be called from any thread. Redirects are not followed; no proxy, netrc or cookie of the environment is
     used; TLS is verified against ``ca_file``; of a response at most ``read_bytes`` (after decompression) are read.
     A request goes out once at most. HTTP/2 is spoken where TLS agrees to it: not with a client certificate, not through a
     proxy, and not for a while after it failed. What libcurl would send again then, the guard stops.
@@ -87,21 +87,27 @@ class Engine:
     def start(self) -> None:
         self.thread.start()
 
-    def submit(self, outgoing: Outgoing, *, sender: str = "") -> Future[Exchange]:
-        """Send the request; the future's callbacks run in the engine's thread and must not block.
+    def send(self, outgoing: Outgoing, then: Then, *, sender: str = "") -> None:
+        """Send the request; ``then`` gets its Exchange, or the exception where the request could not even be built.
 
+        It is called once, in the engine's thread, and must not block; of a stopped engine never.
         Requests of several senders are begun in turns, and those of one not all at once (``FairQueue``).
-
-        The future holds an Exchange, or the exception where the request could not even be built. Of a stopped engine it
-        stays open.
         """
-        transfer = Transfer(outgoing, self._read_bytes)
-        self._submitted.put(sender, transfer)
+        self._submitted.put(sender, Transfer(outgoing, sender, then, self._read_bytes))
         self._doorbell.ring()
-        return transfer.future
+
+    def submit(self, outgoing: Outgoing, *, sender: str = "") -> Future[Exchange]:
+        """``send``, for who waits for it: at a sixteenth of a worker's interpreter, a future for each delivery is too dear.
+
+        Of a stopped engine the future stays open. It cannot be cancelled.
+        """
+        future: Future[Exchange] = Future()
+        future.set_running_or_notify_cancel()
+        self.send(outgoing, into(future), sender=sender)
+        return future
 
     def stop(self, timeout: float = 5.0) -> None:
-        """End the thread. Transfers still in flight are dropped: their futures stay open, their leases will run out."""
+        """End the thread. Transfers still in flight are dropped: nothing is called then, their leases will run out."""
         self._stopping = True
         self._doorbell.ring()
         self.thread.join(timeout)
@@ -140,7 +146,7 @@ class Engine:
             waiting = self._submitted.get()
             if waiting is None:
                 break
-            self._begin(*waiting)
+            self._begin(waiting[1])
         for transfer, addresses in self._names.answered():
             self._looked_up(transfer, addresses)
         for transfer in self._names.late():
@@ -186,13 +192,10 @@ class Engine:
         """libcurl's TIMERFUNCTION: call it back then; -1: no need to."""
         self._timer_at = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
-    def _begin(self, sender: str, transfer: Transfer) -> None:
-        transfer.future.add_done_callback(lambda _: self._submitted.ended(sender))
-        if not transfer.future.set_running_or_notify_cancel():
-            return
+    def _begin(self, transfer: Transfer) -> None:
         transfer.began = time.monotonic()
         if transfer.began > transfer.outgoing.limits.begin_before:
-            transfer.future.set_result(_held_up())
+            self._settle(transfer, _held_up())
             return
         name = _name_in(transfer.outgoing.request.url or "")
         if name is None:
@@ -218,8 +221,8 @@ class Engine:
     def _not_looked_up(self, transfer: Transfer, why: str) -> None:
         waited = milliseconds(time.monotonic() - transfer.began)
         timing = Timing(dns_ms=waited, total_ms=waited)
-        transfer.future.set_result(
-            Exchange(failure=FailureKind.DNS_FAILURE, failure_detail=why, timing=timing, maybe_sent=False)
+        self._settle(
+            transfer, Exchange(failure=FailureKind.DNS_FAILURE, failure_detail=why, timing=timing, maybe_sent=False)
         )
 
     def _send(self, transfer: Transfer) -> None:
@@ -229,7 +232,7 @@ class Engine:
         is_open = partial(self._kept.is_open, transfer.outgoing.client, may_share)
         transfer.guard = Guard(transfer.outgoing.limits.allow_private_cidrs, is_open, self._egress, joined)
         if (transfer.addresses or self._egress.proxy) and (refusal := self._refusal(transfer)):
-            transfer.future.set_result(_refused(refusal, milliseconds(transfer.looked_up_seconds)))
+            self._settle(transfer, _refused(refusal, milliseconds(transfer.looked_up_seconds)))
             return
         easy = self._idle.pop() if self._idle else pycurl.Curl()
         try:
@@ -238,7 +241,7 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - one row's request cannot be built: its own failure, not the engine's
             easy.reset()
             self._idle.append(easy)
-            transfer.future.set_exception(error)
+            self._settle(transfer, error)
             return
         self._running[easy] = transfer
 
@@ -280,7 +283,14 @@ class Engine:
             return
         if transfer.http2 or transfer.guard.stale:
             self._learn(transfer, exchange, version)
-        transfer.future.set_result(exchange)
+        self._settle(transfer, exchange)
+
+    def _settle(self, transfer: Transfer, settled: Settled) -> None:
+        self._submitted.ended(transfer.sender)
+        try:
+            transfer.then(settled)
+        except Exception:
+            logger.exception("what follows a request failed; the next ones are sent")
 
     def _learn(self, transfer: Transfer, exchange: Exchange, version: int) -> None:
         """What a transfer tells of its server."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections.abc import Mapping
 from functools import lru_cache
 
 import pycurl
+from requests.structures import CaseInsensitiveDict
 
 from deliveries.transport.egress import Egress, bracketed, host_and_port
 from deliveries.transport.origins import Origins
@@ -123,10 +123,11 @@ def _identify(easy: pycurl.Curl, client: ClientCertificate) -> None:
     easy.setopt(pycurl.SSL_SESSIONID_CACHE, 0)
 
 
-def _lines(headers: Mapping[str, str | bytes]) -> list[bytes]:
+def _lines(headers: CaseInsensitiveDict[str]) -> list[bytes]:
     """The request's headers, without the length, which is libcurl's to write, and without what libcurl would add."""
     lines = []
-    for name, value in headers.items():
+    # Its items() looks each name up again.
+    for name, (_, value) in zip(headers, headers.lower_items(), strict=True):
         start = _start(name)
         if start is None:
             continue

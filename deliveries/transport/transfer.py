@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 
 import pycurl
@@ -16,15 +17,33 @@ from notifier.policy.exchange import Exchange, FailureKind, Timing
 _BROKEN = (FailureKind.CONNECTION_RESET, FailureKind.CONNECTION_FAILED, FailureKind.EMPTY_RESPONSE)
 
 
+# What a request comes to: its exchange, or what kept it from being built.
+Settled = Exchange | Exception
+Then = Callable[[Settled], None]
+
+
+def into(future: Future[Exchange]) -> Then:
+    """So that the future holds what a request comes to."""
+
+    def settle(settled: Settled) -> None:
+        if isinstance(settled, Exception):
+            future.set_exception(settled)
+        else:
+            future.set_result(settled)
+
+    return settle
+
+
 class Transfer:
     __slots__ = (
-        "addresses", "began", "body", "ends_with_head", "fresh", "future", "guard", "head_is_whole", "http2", "lines",
-        "looked_up_seconds", "outgoing", "room", "truncated",
+        "addresses", "began", "body", "ends_with_head", "fresh", "guard", "head_is_whole", "http2", "lines",
+        "looked_up_seconds", "outgoing", "room", "sender", "then", "truncated",
     )  # fmt: skip
 
-    def __init__(self, outgoing: Outgoing, room: int) -> None:
+    def __init__(self, outgoing: Outgoing, sender: str, then: Then, room: int) -> None:
         self.outgoing = outgoing
-        self.future: Future[Exchange] = Future()
+        self.sender = sender
+        self.then = then
         self.guard: Guard
         self.began = 0.0
         self.addresses: Addresses = ()  # of a host that is a name

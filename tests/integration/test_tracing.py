@@ -19,7 +19,7 @@ from notifier.wake import Publisher
 from tests.support.api import caller, document, notification
 from tests.support.factories import make_partner
 from tests.support.ledger import REPOSITORY
-from tests.support.stations import OK, Stations, done
+from tests.support.stations import OK, Stations
 from tests.support.waiting import wait_until
 
 PRODUCER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -56,7 +56,7 @@ def test_a_notification_is_one_trace_from_its_producer_to_the_partner(exporter: 
     (sending,) = stations.turn(partner)
     sent = traced(sending, now=clock.read())
     seen_by_partner = outgoing(sent, now=clock.read()).request.headers["Traceparent"]
-    finished(sent, done(OK))
+    finished(sent, OK)
 
     spans = _spans(exporter)
     task_id = document(answer, 202)["task_id"]

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import Future
 from datetime import datetime
 
 from deliveries.claimer import Claimer
 from deliveries.recorder import Recorder
 from deliveries.sending import Sending
+from deliveries.transport.transfer import Settled
 from deliveries.woken import Lane, Woken
 from notifier.models import Partner
 from notifier.policy.exchange import Exchange, Timing
 
 OK = Exchange(status=200, timing=Timing(total_ms=5))
-
-
-def done(result: Exchange | Exception) -> Future[Exchange]:
-    """What the engine gives: an exchange that ended so, or what kept the request from being built."""
-    future: Future[Exchange] = Future()
-    if isinstance(result, Exchange):
-        future.set_result(result)
-    else:
-        future.set_exception(result)
-    return future
 
 
 class Stations:
@@ -67,15 +57,15 @@ class Stations:
         self.work(*partners)
         return self.sent[before:]
 
-    def answer(self, sendings: Iterable[Sending], result: Exchange | Exception = OK) -> None:
+    def answer(self, sendings: Iterable[Sending], result: Settled = OK) -> None:
         """The partner answers all of these so, and it is recorded."""
         for sending in sendings:
             self.put(sending, result)
         self.recorder.work()
 
-    def put(self, sending: Sending, result: Exchange | Exception) -> None:
+    def put(self, sending: Sending, result: Settled) -> None:
         """The partner answers this one so; the recorder's next batch has it."""
-        self.recorder.put(sending, done(result))
+        self.recorder.put(sending, result)
 
     def prove_prompt(self, *partners: Partner) -> None:
         """Something of each partner came back in time: they may have more than the unproven."""

@@ -16,6 +16,7 @@ from standardwebhooks import Webhook
 from deliveries.credentials import ENDPOINT_PAUSE_SECONDS, YOUNGEST_REFUSED_SECONDS, Credentials
 from deliveries.sending import Sending, send
 from deliveries.transport.engine import Engine
+from deliveries.transport.transfer import into
 from notifier import clock, sealing, secret_store
 from notifier.models import Partner
 from notifier.policy import signing
@@ -64,7 +65,9 @@ class Worker:
 
     def begin(self, partner: Partner) -> tuple[Sending, Future[Exchange]]:
         (sending,) = self._stations.turn(partner)
-        return sending, send(sending, self.engine, now=clock.now(), credentials=self.credentials)
+        future: Future[Exchange] = Future()
+        send(sending, self.engine, into(future), now=clock.now(), credentials=self.credentials)
+        return sending, future
 
     def send(self, partner: Partner, url: str, **fields: Any) -> Exchange:
         make_task(partner, target_url=url, **fields)

@@ -19,7 +19,7 @@ from notifier.policy.retry import RetryAt
 from tests.support import broken_rows
 from tests.support.away import away
 from tests.support.factories import is_mysql, make_partner, make_task
-from tests.support.stations import OK, done
+from tests.support.stations import OK
 
 pytestmark = pytest.mark.django_db
 
@@ -57,7 +57,7 @@ def test_what_came_back_is_written_and_its_slots_are_free_afterwards() -> None:
     recorder = slots.recorder()
     sendings = [_sending() for _ in range(3)]
     for sending in sendings:
-        recorder.put(sending, done(OK))
+        recorder.put(sending, OK)
 
     assert recorder.work() is True
 
@@ -72,7 +72,7 @@ def test_a_retry_that_is_due_soon_gets_a_timer() -> None:
     soon = make_partner(retry_base_seconds=2, retry_jitter="none")
     late = make_partner(retry_base_seconds=60, retry_jitter="none")
     for partner in (soon, late):
-        recorder.put(_sending(partner), done(Exchange(status=503)))
+        recorder.put(_sending(partner), Exchange(status=503))
 
     recorder.work()
 
@@ -110,8 +110,8 @@ def test_a_row_that_cannot_be_handled_is_tried_thrice_logged_once_and_spoils_not
     slots = Slots()
     recorder = slots.recorder()
     bad, good = _tried(_sending(), before, times), _sending()
-    recorder.put(bad, done(ValueError("a secret value")))
-    recorder.put(good, done(OK))
+    recorder.put(bad, ValueError("a secret value"))
+    recorder.put(good, OK)
 
     with caplog.at_level(logging.ERROR, "deliveries.recorder"):
         recorder.work()
@@ -130,7 +130,7 @@ def test_a_row_that_cannot_be_handled_is_tried_thrice_logged_once_and_spoils_not
 def test_a_row_that_cannot_be_handled_ends_with_its_last_attempt() -> None:
     recorder = Slots().recorder()
     bad = _sending(max_attempts=1)
-    recorder.put(bad, done(ValueError()))
+    recorder.put(bad, ValueError())
 
     recorder.work()
 
@@ -140,7 +140,7 @@ def test_a_row_that_cannot_be_handled_ends_with_its_last_attempt() -> None:
 def test_what_was_not_sent_because_of_us_costs_the_task_nothing() -> None:
     recorder = Slots().recorder()
     sending = _sending(max_attempts=1)
-    recorder.put(sending, done(Exchange(failure=FailureKind.HELD_UP, maybe_sent=False)))
+    recorder.put(sending, Exchange(failure=FailureKind.HELD_UP, maybe_sent=False))
 
     recorder.work()
 
@@ -155,8 +155,8 @@ def test_bad_policy_data_poisons_its_own_row_only() -> None:
     recorder = slots.recorder()
     broken = make_partner(retry_schedule=["soon"])
     bad, good = _sending(broken), _sending()
-    recorder.put(bad, done(Exchange(status=500)))
-    recorder.put(good, done(OK))
+    recorder.put(bad, Exchange(status=500))
+    recorder.put(good, OK)
 
     recorder.work()
 
@@ -173,8 +173,8 @@ def test_the_same_task_twice_is_written_in_two_batches() -> None:
     (claim,) = lifecycle.claim(
         {first.partner.pk: 1}, now=clock.read() + timedelta(seconds=62), lease_for=timedelta(seconds=60)
     )
-    recorder.put(first, done(Exchange(status=503)))
-    recorder.put(Sending(claim, first.partner), done(OK))
+    recorder.put(first, Exchange(status=503))
+    recorder.put(Sending(claim, first.partner), OK)
 
     recorder.work()
     recorder.work()
@@ -190,7 +190,7 @@ def test_the_same_task_twice_is_written_in_two_batches() -> None:
 def test_a_stopped_recorder_writes_what_is_left_and_ends() -> None:
     slots = Slots()
     recorder = slots.recorder()
-    recorder.put(_sending(), done(OK))
+    recorder.put(_sending(), OK)
 
     recorder.stop()
 
@@ -202,14 +202,14 @@ def test_a_stopped_recorder_writes_what_is_left_and_ends() -> None:
 def test_what_came_back_while_the_database_is_away_is_written_when_it_is_back() -> None:
     slots = Slots()
     recorder = slots.recorder()
-    recorder.put(_sending(), done(OK))
+    recorder.put(_sending(), OK)
     with away(NotificationAttempt):
         for _ in range(2):
             with pytest.raises(OperationalError):
                 recorder.work()
     assert (slots.released, NotificationTask.objects.get().status) == ([], Status.RUNNING)
 
-    recorder.put(_sending(), done(OK))
+    recorder.put(_sending(), OK)
     recorder.work()
     recorder.work()
 
@@ -229,8 +229,8 @@ def test_a_result_that_cannot_be_stored_poisons_its_own_row_only(refused: Exchan
     slots = Slots()
     recorder = slots.recorder()
     bad, good = _sending(), _sending()
-    recorder.put(bad, done(refused))
-    recorder.put(good, done(OK))
+    recorder.put(bad, refused)
+    recorder.put(good, OK)
 
     recorder.work()
 
@@ -247,8 +247,8 @@ def test_a_row_that_the_database_refuses_to_change_ends_and_spoils_nothing() -> 
     recorder = slots.recorder()
     bad, good = _sending(), _sending()
     broken_rows.write(NotificationTask.objects.get(pk=bad.claim.id), "headers", "{")
-    recorder.put(bad, done(OK))
-    recorder.put(good, done(OK))
+    recorder.put(bad, OK)
+    recorder.put(good, OK)
 
     recorder.work()
 

@@ -16,8 +16,8 @@ from dataclasses import replace
 
 import pytest
 
-from deliveries.transport.engine import Engine
 from deliveries.transport.request import Unsendable
+from deliveries.transport.transfer import Settled
 from notifier.policy.exchange import Exchange, FailureKind
 from tests.integration.transport.sending import PATIENCE_SECONDS, Sender, new_engine, outgoing
 from tests.support.ledger import REPOSITORY
@@ -107,12 +107,13 @@ def test_a_callback_runs_in_the_engine_s_thread(sender: Sender) -> None:
         await answer.wait()
         await connection.send(OK)
 
-    def note(future: Future[Exchange]) -> None:
-        called.append((threading.current_thread().name, future.result().status))
+    def note(settled: Settled) -> None:
+        assert isinstance(settled, Exchange)
+        called.append((threading.current_thread().name, settled.status))
         done.set()
 
     with RawServer(handle) as partner:
-        sender.engine.submit(outgoing(partner.url())).add_done_callback(note)
+        sender.engine.send(outgoing(partner.url()), note)
         partner.call(answer.set)
         assert done.wait(PATIENCE_SECONDS)
 
@@ -122,17 +123,19 @@ def test_a_callback_runs_in_the_engine_s_thread(sender: Sender) -> None:
 def test_a_callback_may_submit_and_may_raise(sender: Sender, caplog: pytest.LogCaptureFixture) -> None:
     followed: Future[Future[Exchange]] = Future()
 
-    def submit_another(_: Future[Exchange]) -> None:
+    def submit_another(_: Settled) -> None:
         followed.set_result(sender.engine.submit(outgoing(partner.url("/2"))))
         raise RuntimeError("a bug in a callback")
 
     with RawServer(answering(OK)) as partner:
-        sender.engine.submit(outgoing(partner.url("/1"))).add_done_callback(submit_another)
+        sender.engine.send(outgoing(partner.url("/1")), submit_another)
         second = followed.result(PATIENCE_SECONDS).result(PATIENCE_SECONDS)
         third = sender.send(partner.url("/3"))
 
     assert (second.status, third.status) == (200, 200)
-    assert [record.name for record in caplog.records if record.levelno >= logging.ERROR] == ["concurrent.futures"]
+    assert [record.name for record in caplog.records if record.levelno >= logging.ERROR] == [
+        "deliveries.transport.engine"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -177,21 +180,7 @@ def test_a_url_that_libcurl_refuses_is_our_failure(sender: Sender) -> None:
     assert exchange.maybe_sent is False
 
 
-def test_what_was_cancelled_in_time_is_not_sent() -> None:
-    engine = Engine(ca_file="unused", read_bytes=0)  # not started yet
-
-    with RawServer(answering(OK)) as partner:
-        cancelled, kept = (engine.submit(outgoing(partner.url(path))) for path in ("/cancelled", "/kept"))
-        assert cancelled.cancel()
-        engine.start()
-        status = kept.result(PATIENCE_SECONDS).status
-        engine.stop()
-
-    assert status == 200
-    assert [received.line for received in partner.requests] == [b"POST /kept HTTP/1.1"]
-
-
-def test_what_is_under_way_cannot_be_cancelled(sender: Sender) -> None:
+def test_what_was_submitted_cannot_be_cancelled(sender: Sender) -> None:
     answer = asyncio.Event()
 
     async def handle(connection: Connection) -> None:
