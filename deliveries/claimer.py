@@ -72,14 +72,18 @@ class Turn:
         return Counter(sending.partner.partner_id for sending in self.claims)
 
 
-def partners_next(most: int, *, served: int, unfinished: int) -> int:
-    """For how many partners the next turn may be, after one that was for ``served`` of at most ``most``.
+def partners_next(most: int, *, served: int, unfinished: int, rows: int) -> int:
+    """For how many partners the next turn may be, after one that had ``rows`` of ``served`` partners, and might be for ``most``.
 
-    Half as many where most have more, and else an eighth more each time: twice as many would be too many every other time.
+    Half as many where most have more. Else an eighth more each time, and no more than can each have a row beyond what they had on
+    average: who gets exactly what it has is visited once more for nothing.
     """
     if served > FEWEST_PARTNERS and unfinished * 2 > served:
         return max(FEWEST_PARTNERS, most // 2)
-    return min(TURN_PARTNERS, most + max(1, most // 8)) if served == most and unfinished * 4 < served else most
+    if served < most or unfinished * 4 >= served:
+        return most
+    in_one_visit = TURN_ROWS * served // (rows + served)
+    return min(TURN_PARTNERS, max(most, min(in_one_visit, most + max(1, most // 8))))
 
 
 def rest_seconds(rows: int, turn_seconds: float) -> float:
@@ -139,7 +143,9 @@ class Claimer:
         measure.worker.claimed(turn.claims, partners=len(shares), now=turn.now, seconds=seconds)
         self._woken.claimed(self._lane, len(turn.claims))
         self._suspects.cleared(shares)
-        self._most_partners = partners_next(self._most_partners, served=len(shares), unfinished=len(turn.more))
+        self._most_partners = partners_next(
+            self._most_partners, served=len(shares), unfinished=len(turn.more), rows=len(turn.claims)
+        )
         self._woken.occupy(turn.counts, lane=self._lane)
         if self._woken.stopped or time.monotonic() > _begin_before(begun):
             self._give_back(turn)
@@ -225,11 +231,11 @@ class Claimer:
         partner_flow.spend(taken, {key: (flows[key], partners[key].limits) for key in taken}, now=now)
         late = {claim.partner_id for claim in claims if claim.late}
         probes = {key: flows[key] for key in taken if permits[key].probe}
+        begin_before = _begin_before(begun)
         partner_flow.send_probes(probes, now=now, lease_for=lease_for)
         return Turn(
             claims=[
-                Sending(claim, partners[claim.partner_id], claim.partner_id in probes, _begin_before(begun))
-                for claim in claims
+                Sending(claim, partners[claim.partner_id], claim.partner_id in probes, begin_before) for claim in claims
             ],
             more=[
                 partners[key].partner_id

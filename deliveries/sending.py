@@ -144,10 +144,10 @@ def outgoing(sending: Sending, opened: Opened | None = None, *, now: datetime) -
 
 def limits(sending: Sending) -> Limits:
     """How long a request of this partner's may take, and where it may go."""
-    partner = sending.partner
+    partner, most = sending.partner, settings.NOTIFIER_MAX_TIMEOUT_SECONDS
     return Limits(
-        connect_timeout=min(partner.connect_timeout_seconds, settings.NOTIFIER_MAX_TIMEOUT_SECONDS),
-        total_timeout=min(partner.timeout_seconds, settings.NOTIFIER_MAX_TIMEOUT_SECONDS),
+        connect_timeout=min(partner.connect_timeout_seconds, most),
+        total_timeout=min(partner.timeout_seconds, most),
         begin_before=sending.begin_before,
         allow_private_cidrs=tuple(partner.allow_private_cidrs),
     )

@@ -129,23 +129,28 @@ def _lines(headers: CaseInsensitiveDict[str]) -> list[bytes]:
     # Its items() looks each name up again.
     for name, (_, value) in zip(headers, headers.lower_items(), strict=True):
         start = _start(name)
-        if start is None:
-            continue
-        raw = _bytes(value, "latin-1", f"the value of {name}")
-        if _CONTROL.search(raw):
-            raise Unsendable(f"the value of {name} has a line break or a NUL")
-        # libcurl takes "Name:" as "leave it out" and "Name;" as "send it empty".
-        lines.append(b"%b: %b" % (start, raw) if raw.strip() else start + b";")
+        if start is not None:
+            # As nearly all are. The rest is looked at more closely.
+            plain = isinstance(value, str) and value.isascii() and value.isprintable() and not value.isspace()
+            lines.append(start + value.encode() if plain and value else _line(name, start, value))
     lines += _UNWANTED
     return lines
 
 
+def _line(name: str, start: bytes, value: str | bytes) -> bytes:
+    raw = _bytes(value, "latin-1", f"the value of {name}")
+    if _CONTROL.search(raw):
+        raise Unsendable(f"the value of {name} has a line break or a NUL")
+    # libcurl takes "Name:" as "leave it out" and "Name;" as "send it empty".
+    return start + raw if raw.strip() else start.rstrip(b": ") + b";"
+
+
 @lru_cache(maxsize=REMEMBERED)
 def _start(name: str) -> bytes | None:
-    """How a header of this name begins; None: it is not to be sent."""
+    """How the line of a header of this name begins; None: it is not to be sent."""
     if not _HEADER_NAME.fullmatch(name):
         raise Unsendable("a header's name has a character that no name may have")
-    return None if name.lower() == "content-length" else name.encode()
+    return None if name.lower() == "content-length" else f"{name}: ".encode()
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, assert_never
 
@@ -19,8 +18,7 @@ from notifier.policy.retry import Dead, DeadReason, Decision, RetryAt, Succeeded
 MAX_MESSAGE = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(NamedTuple):
     """What one attempt came to, ready to be written: everything in it is redacted and bounded."""
 
     task_key: int
@@ -35,7 +33,7 @@ class Result:
     error_message: str | None = None
     timing: Timing | None = None
     remote_ip: str | None = None
-    response_headers: list[list[str]] = field(default_factory=list)
+    response_headers: Sequence[Sequence[str]] = ()
     response_body: str = ""
 
 
@@ -141,7 +139,7 @@ def _move(results: Sequence[Result], now: datetime, locked: Mapping[int, _State]
     """
     alike: defaultdict[Status, list[tuple[Result, dict[str, Any]]]] = defaultdict(list)
     for result in results:
-        moved = _moved(result, now) | _summary(result, now)
+        moved = _moved(result, now)
         if locked is not None:
             moved["attempts_excused"] = locked[result.task_key].attempts_excused + result.excused
         alike[moved["status"]].append((result, moved))
@@ -158,19 +156,19 @@ def _summarise(results: Sequence[Result], now: datetime) -> None:
 
 
 def _moved(result: Result, now: datetime) -> dict[str, Any]:
-    row: dict[str, Any] = {"lease_token": None, "lease_expires_at": None, "updated_at": now, "room": ""}
+    row = _summary(result, now)
+    row |= {"lease_token": None, "lease_expires_at": None, "updated_at": now, "room": ""}
     decision = result.decision
     match decision:
         case Succeeded():
-            return row | {"status": Status.SUCCEEDED, "dead_reason": None, "next_attempt_at": None, "finished_at": now}
+            row |= {"status": Status.SUCCEEDED, "dead_reason": None, "next_attempt_at": None, "finished_at": now}
         case RetryAt(at):
-            return row | {"status": Status.FAILED, "dead_reason": None, "next_attempt_at": at, "finished_at": None}
+            row |= {"status": Status.FAILED, "dead_reason": None, "next_attempt_at": at, "finished_at": None}
         case Dead(reason):
-            return row | {
-                "status": Status.DEAD, "dead_reason": reason.value, "next_attempt_at": None, "finished_at": now,
-            }  # fmt: skip
+            row |= {"status": Status.DEAD, "dead_reason": reason.value, "next_attempt_at": None, "finished_at": now}
         case _:
             assert_never(decision)
+    return row
 
 
 def _summary(result: Result, now: datetime) -> dict[str, Any]:

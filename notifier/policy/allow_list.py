@@ -93,14 +93,19 @@ def check_deny_entry(entry: str) -> None:
 
 def allowed(where: Target, allow_hosts: Collection[str]) -> bool:
     """Whether an entry admits the target. An empty list allows nothing, and neither does an entry that cannot be read."""
-    return any(_admits(where, entry) for entry in allow_hosts)
+    for entry in allow_hosts:  # noqa: SIM110 - asked for each attempt, and a generator takes as long as the answer
+        if _admits(where, entry):
+            return True
+    return False
 
 
 def denied(where: Target, deny_hosts: Collection[str]) -> bool:
     """Whether an entry names the target; one without a port names all ports."""
-    return any(
-        entry.names(where) and entry.port in (None, where.port) for entry in (read(entry) for entry in deny_hosts)
-    )
+    for text in deny_hosts:
+        entry = read(text)
+        if entry.names(where) and entry.port in (None, where.port):
+            return True
+    return False
 
 
 def _admits(where: Target, entry: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -161,7 +160,7 @@ def test_what_needs_the_tasks_read_is_refused_by_the_way_that_does_not(spoilt: s
     result = _result(bad, retry.Succeeded())
     if spoilt == "recorded":
         lifecycle.record([result], now=NOW)
-    changed = replace(result, lease_token=uuid.uuid4()) if spoilt == "token" else result
+    changed = result._replace(lease_token=uuid.uuid4()) if spoilt == "token" else result
 
     with pytest.raises(lifecycle.LeaseLost), transaction.atomic():
         lifecycle.record_held([_result(good, retry.Succeeded()), changed], now=NOW)
