@@ -17,7 +17,7 @@ from deliveries.checks import LEASE_MARGIN_SECONDS
 from deliveries.pace import LATE_SECONDS, PACE_SECONDS, PACED_ROWS
 from deliveries.sending import Sending
 from deliveries.suspects import Suspects
-from deliveries.woken import SHARED_ROWS, Lane, Woken
+from deliveries.woken import ENOUGH_ROWS, SHARED_ROWS, Lane, Woken
 from notifier import clock, lifecycle, partner_flow, rest
 from notifier.models import Partner
 from notifier.partners import Directory
@@ -45,8 +45,6 @@ IDLE_SECONDS = 0.25
 PROMPT_TURN_SECONDS = 0.004
 LONGEST_REST_SECONDS = 0.015
 FEW_ROWS = 5
-# With so many a turn was worth what it took.
-ENOUGH_ROWS = 50
 # A partner that must wait for no longer than this gets a timer of its own; the sweep wakes the others when it is time.
 TIMER_SECONDS = 10.0
 

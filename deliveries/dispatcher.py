@@ -60,9 +60,11 @@ class Dispatcher:
         """These partners have work. Returns at once."""
         self._woken.wake(partner_ids)
 
-    def swept(self, swept: sweeper.Swept) -> None:
-        """These partners have work, and of those woken before it nobody else has. Returns at once."""
-        self._woken.swept(swept.due, begun=swept.begun)
+    def swept(self, swept: sweeper.Swept) -> list[str]:
+        """These partners have work, and of those woken before it nobody else has. Returns at once, which of them were not
+        known here to have any.
+        """
+        return self._woken.swept(swept.due, begun=swept.begun)
 
     def free_slots(self) -> int:
         """How many more requests the engine may have in flight."""

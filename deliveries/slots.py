@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -80,12 +81,14 @@ class Slots:
         *,
         limit: int,
         most: int,
+        enough: float = math.inf,
         prompt: bool,
         now: float,
         spoken_for: int = 0,
         slow_spoken_for: int = 0,
     ) -> dict[str, int]:
-        """How many slots the first ``limit`` of these that may take any may take, at most ``most`` each.
+        """How many slots the first ``limit`` of these that may take any may take, at most ``most`` each. Once ``enough`` are given,
+        nobody gets less than half of ``most``.
 
         ``prompt``: of all that is free, else of the slow ones' part. ``spoken_for``: slots that others get in this turn, and
         ``slow_spoken_for``: those of them that are of the slow ones' part.
@@ -96,6 +99,7 @@ class Slots:
             free = min(free, self.slow_free(now) - slow_spoken_for)
         threshold = PROMPT_THRESHOLD if prompt else SLOW_THRESHOLD
         found: dict[str, int] = {}
+        given = 0
         for partner_id in partner_ids:
             if free <= 0 or len(found) == limit:
                 break
@@ -104,7 +108,8 @@ class Slots:
             # Taking n leaves free − n: the n for which held + n = threshold · (free − n).
             fair = int((threshold * free - held) / (1 + threshold))
             share = min(most, max(fair, 0 if held else 1))
-            if share > 0:
+            if share > 0 and (given < enough or share * 2 >= most):
                 found[partner_id] = share
                 free -= share
+                given += share
         return found

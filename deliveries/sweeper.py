@@ -139,7 +139,7 @@ def finding_due(now: datetime) -> tuple[str, list[Any]]:
 class Substitute:
     """Sweeps from a worker when nobody else does: with beat or broker dead, deliveries come seconds later, not never."""
 
-    def __init__(self, *, tell: Callable[[Swept], None]) -> None:
+    def __init__(self, *, tell: Callable[[Swept], object]) -> None:
         self._tell = tell
         self._look_at = 0.0
 

@@ -47,9 +47,9 @@ def sweep() -> None:
     finally:
         _sweeping.release()
     if swept is not None:
-        # Here at once, and by message for the other workers.
-        bootstep.current().swept(swept)
-        publisher.wake(swept.due)
+        # Here at once, and by message for the other workers. What was known here others have been told of before, or find by a
+        # sweep of theirs.
+        publisher.wake(bootstep.current().swept(swept))
 
 
 @app.task(name="deliveries.prune")

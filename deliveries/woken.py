@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -19,8 +20,10 @@ OTHERS_BESIDE = 25
 SHARED_ROWS = 25
 # Those behind wait so long at most for this part of the slots to be free: a turn of a few rows costs as much as one of a hundred,
 # and under load slots come free by the few.
-FREE_FOR_A_TURN = 1 / 12
+FREE_FOR_A_TURN = 1 / 6
 FREE_WITHIN_SECONDS = 0.06
+# With so many a turn is worth what it takes.
+ENOUGH_ROWS = 50
 # One that is slow or has not answered yet gets no more at once: what it holds, it may hold for long.
 UNPROVEN_ROWS = 100
 
@@ -87,6 +90,8 @@ class Woken:
         # The earliest time in _later of each partner; entries that are not it are passed over.
         self._alarms: dict[str, float] = {}
         self._on_release: set[str] = set()
+        # When each partner had its last turn, of those that had one since the last sweep began.
+        self._taken_at: dict[str, float] = {}
         # Until when those behind wait for more slots; None where they do not.
         self._more_free_by: float | None = None
         self._stopped = False
@@ -102,16 +107,19 @@ class Woken:
             self._ready(partner_ids, self._now())
             self._tell()
 
-    def swept(self, due: Collection[str], *, begun: float) -> None:
-        """A sweep that began then found these to have work. Who was woken before and is not among them has none left: another
-        worker was faster, and a turn would be for nothing.
+    def swept(self, due: Collection[str], *, begun: float) -> list[str]:
+        """A sweep that began then found these to have work; which of them were not known to. Who was woken before and is not
+        among them has none left: another worker was faster, and a turn would be for nothing. As it would be for who has had
+        one since.
         """
         with self._lock:
             found = set(due)
             for line in self._lines.values():
                 line.leave(partner_id for partner_id in line.not_woken_since(begun) if partner_id not in found)
-            self._ready(due, self._now())
+            self._taken_at = {partner_id: at for partner_id, at in self._taken_at.items() if at > begun}
+            new = self._ready([partner_id for partner_id in due if partner_id not in self._taken_at], self._now())
             self._tell()
+            return new
 
     def wake_later(self, partner_ids: Collection[str], seconds: float) -> None:
         """These have work after so many seconds, or sooner where an earlier call said so."""
@@ -242,17 +250,21 @@ class Woken:
             # Not otherwise: with no slot free, two claimers would wake each other for ever.
             self._tell()
 
-    def _ready(self, partner_ids: Iterable[str], now: float) -> None:
+    def _ready(self, partner_ids: Iterable[str], now: float) -> list[str]:
+        """Those of them that were in no line."""
+        new = []
         for partner_id in partner_ids:
             if not any(line.woken_again(partner_id, now) for line in self._lines.values()):
                 line = self._lines[Lane.ON_TIME if self._pace.is_on_time(partner_id) else Lane.BEHIND]
                 (line.prompt if self._slots.is_prompt(partner_id, now) else line.others)[partner_id] = now
+                new.append(partner_id)
+        return new
 
     def _next(self, lane: Lane, most_partners: int, most_rows: int, now: float) -> dict[str, int]:
         line = self._lines[lane]
         if not line:
             return {}
-        if lane is Lane.BEHIND and self._waits_for_slots(now):
+        if lane is Lane.BEHIND and self._waits_for_slots(line, now):
             return {}
         if lane is Lane.BEHIND and self._pace.stands_back(now):
             if now < self._pace.opens_at(now):
@@ -261,8 +273,9 @@ class Woken:
             most_partners = min(most_partners, most_rows)
         return self._turn(lane, most_partners, most_rows, now)
 
-    def _waits_for_slots(self, now: float) -> bool:
-        if self._slots.free >= int(self._slots.total * FREE_FOR_A_TURN):
+    def _waits_for_slots(self, line: _Line, now: float) -> bool:
+        free = self._slots.free if line.prompt else self._slots.slow_free(now)
+        if free >= int(self._slots.total * FREE_FOR_A_TURN):
             return False
         if self._more_free_by is None:
             self._more_free_by = now + FREE_WITHIN_SECONDS
@@ -277,11 +290,16 @@ class Woken:
             others = min(others, OTHERS_BESIDE, max(1, most_partners // 4))
         prompt = min(len(line.prompt), max(1, most_partners - others))
         rows, rows_others = _rows_each(most_rows, prompt, others)
-        first = self._slots.shares(line.prompt, limit=prompt, most=rows, prompt=True, now=now, spoken_for=promised)
+        # Of those behind nobody has a turn for a small part of what it might have: it would only have to come again.
+        enough = ENOUGH_ROWS if lane is Lane.BEHIND else math.inf
+        first = self._slots.shares(
+            line.prompt, limit=prompt, most=rows, enough=enough, prompt=True, now=now, spoken_for=promised
+        )
         then = self._slots.shares(
             line.others,
             limit=others,
             most=min(rows_others, UNPROVEN_ROWS),
+            enough=enough,
             prompt=False,
             now=now,
             spoken_for=promised + sum(first.values()),
@@ -291,8 +309,10 @@ class Woken:
         self._promised_slow[lane] = sum(then.values())
         if lane is Lane.BEHIND and (first or then):
             self._more_free_by = None
-        line.leave([*first, *then])
-        return first | then
+        taken = first | then
+        line.leave(taken)
+        self._taken_at |= dict.fromkeys(taken, now)
+        return taken
 
     def _sort(self, line: _Line, most_partners: int, now: float) -> None:
         """Partners at the head that have changed their kind while they waited go to the other part."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from deliveries.claimer import (
-    ENOUGH_ROWS,
     FEWEST_PARTNERS,
     LONGEST_REST_SECONDS,
     TURN_PARTNERS,
     partners_next,
     rest_seconds,
 )
+from deliveries.woken import ENOUGH_ROWS
 from notifier.rest import MOST_RESTS
 
 

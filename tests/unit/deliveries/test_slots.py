@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import pytest
@@ -30,9 +31,15 @@ class Clock:
             self.slots.release(partner_id, seconds, self.now)
 
     def shares(
-        self, partner_ids: Iterable[str], *, prompt: bool, most: int = 10_000, limit: int = 1000
+        self,
+        partner_ids: Iterable[str],
+        *,
+        prompt: bool,
+        most: int = 10_000,
+        limit: int = 1000,
+        enough: float = math.inf,
     ) -> dict[str, int]:
-        return self.slots.shares(partner_ids, limit=limit, most=most, prompt=prompt, now=self.now)
+        return self.slots.shares(partner_ids, limit=limit, most=most, enough=enough, prompt=prompt, now=self.now)
 
     def is_prompt(self, partner_id: str) -> bool:
         return self.slots.is_prompt(partner_id, self.now)
@@ -106,6 +113,16 @@ def test_a_share_is_bounded_and_goes_to_the_first_that_may_have_one() -> None:
     clock.occupy("full", 700)
 
     assert clock.shares(["full", "a", "b", "c"], prompt=True, most=5, limit=2) == {"a": 5, "b": 5}
+
+
+def test_of_a_turn_that_is_worth_it_nobody_gets_a_small_part() -> None:
+    clock = Clock(25)
+    clock.answer("a", "b", "c")
+
+    # Of 25, 15 and 5 that are free two thirds each, and ten at most.
+    assert clock.shares(["a", "b", "c"], prompt=True, most=10) == {"a": 10, "b": 10, "c": 3}
+    assert clock.shares(["a", "b", "c"], prompt=True, most=10, enough=21) == {"a": 10, "b": 10, "c": 3}
+    assert clock.shares(["a", "b", "c"], prompt=True, most=10, enough=20) == {"a": 10, "b": 10}
 
 
 def test_what_others_get_in_the_same_turn_is_not_given_twice() -> None:

@@ -46,6 +46,30 @@ def test_a_partner_that_was_taken_can_be_woken_again() -> None:
     assert _take(woken) == ["a"]
 
 
+def test_who_had_a_turn_since_a_sweep_began_gets_none_by_what_it_found() -> None:
+    """What it found is claimed; a row that was committed since then has a wake of its own."""
+    now = 0.0
+    woken = Woken(slots=10, now=lambda: now)
+    woken.wake(["before", "since"])
+    assert _take(woken, 1) == ["before"]
+    now = 1.0
+    assert _take(woken, 1) == ["since"]
+
+    woken.swept(["before", "since"], begun=0.5)
+    assert _take(woken) == ["before"]
+
+    woken.swept(["before", "since"], begun=1.5)
+    assert _take(woken) == ["before", "since"]
+
+
+def test_a_sweep_tells_whom_it_found_first() -> None:
+    woken = Woken(slots=10)
+    woken.wake(["known"])
+
+    assert woken.swept(["known", "new"], begun=0.0) == ["new"]
+    assert woken.swept(["known", "new"], begun=0.0) == []
+
+
 def test_whom_a_sweep_did_not_find_has_no_turn_unless_it_was_woken_since() -> None:
     """Another worker was faster. What was committed after the sweep looked has a wake of its own, which came after it began."""
     now = 0.0
@@ -379,7 +403,7 @@ def test_those_behind_have_their_turn_when_it_is_worth_it() -> None:
     """Under load slots come free by the few, and a turn of a few rows costs as much as one of a hundred."""
     woken = Woken(slots=120, now=lambda: 0.0)
     _answer(woken, ["a", "b"])
-    woken.occupy({"b": 111})
+    woken.occupy({"b": 101})
     woken.wake(["a"])
     assert _take(woken) == []
     assert woken.take(Lane.ON_TIME, 100, most_rows=200, timeout=0) == {}
@@ -387,6 +411,25 @@ def test_those_behind_have_their_turn_when_it_is_worth_it() -> None:
     woken.release([("b", QUICKLY)])
 
     assert _take(woken) == ["a"]
+
+
+def test_those_who_have_not_answered_wait_for_slots_of_their_part() -> None:
+    now = 0.0
+    woken = Woken(slots=120, now=lambda: now)
+    woken.occupy({"silent": 41})
+    woken.wake(["new"])
+    assert _take(woken) == []
+
+    now = FREE_WITHIN_SECONDS
+    assert _take(woken) == ["new"]
+
+
+def test_a_turn_of_those_behind_leaves_out_who_would_get_a_small_part() -> None:
+    woken = Woken(slots=120)
+    woken.wake(["a", "b", "c", "d", "e", "f"])
+
+    # Of the slow ones' 60; the next would get 4, 2 and 1.
+    assert woken.take(Lane.BEHIND, 6, most_rows=200, timeout=0) == {"a": 25, "b": 17, "c": 9}
 
 
 def test_they_do_not_wait_for_more_slots_for_long() -> None:
