@@ -47,8 +47,8 @@ def sweep() -> None:
     finally:
         _sweeping.release()
     if swept is not None:
-        # Here at once, and by message for the other workers. What was known here others have been told of before, or find by a
-        # sweep of theirs.
+        # Here at once, and by message for the other workers. Of what was known here they have heard before, or find it by a sweep of
+        # their own.
         publisher.wake(bootstep.current().swept(swept))
 
 

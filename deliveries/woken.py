@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+import random
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -73,8 +74,15 @@ class Woken:
     are served on time have one line and those that are behind (``Pace``) another: each is for a claimer of its own.
     """
 
-    def __init__(self, slots: int, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        slots: int,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        shuffle: Callable[[list[str]], None] = random.shuffle,
+    ) -> None:
         self._now = now
+        self._shuffle = shuffle
         self._lock = threading.Lock()
         # One for each claimer, so that what concerns the other does not wake it.
         self._changed = {lane: threading.Condition(self._lock) for lane in Lane}
@@ -108,16 +116,19 @@ class Woken:
             self._tell()
 
     def swept(self, due: Collection[str], *, begun: float) -> list[str]:
-        """A sweep that began then found these to have work; which of them were not known to. Who was woken before and is not
-        among them has none left: another worker was faster, and a turn would be for nothing. As it would be for who has had
-        one since.
+        """A sweep that began then found these to have work; returns those of them that were in no line. Who was woken before and
+        is not among them has none left: another worker was faster, and a turn would be for nothing. So it would be for who has
+        had one since.
         """
         with self._lock:
             found = set(due)
             for line in self._lines.values():
                 line.leave(partner_id for partner_id in line.not_woken_since(begun) if partner_id not in found)
             self._taken_at = {partner_id: at for partner_id, at in self._taken_at.items() if at > begun}
-            new = self._ready([partner_id for partner_id in due if partner_id not in self._taken_at], self._now())
+            due = [partner_id for partner_id in due if partner_id not in self._taken_at]
+            # Each worker has an order of its own: in the same one they would meet at each partner.
+            self._shuffle(due)
+            new = self._ready(due, self._now())
             self._tell()
             return new
 

@@ -16,7 +16,6 @@ from notifier.policy.exchange import Exchange, FailureKind, Timing
 # The connection's failures once a request is on its way, HTTP/2's among them.
 _BROKEN = (FailureKind.CONNECTION_RESET, FailureKind.CONNECTION_FAILED, FailureKind.EMPTY_RESPONSE)
 
-
 # What a request comes to: its exchange, or what kept it from being built.
 Settled = Exchange | Exception
 Then = Callable[[Settled], None]

@@ -40,7 +40,7 @@ class Timing(NamedTuple):
 class Exchange(NamedTuple):
     """One attempt on the wire. Either ``status`` is set (a whole response came) or ``failure`` is.
 
-    A tuple, like all that is made for each delivery: a frozen dataclass takes four times as long.
+    A tuple, for one is made with each delivery: a frozen dataclass takes four times as long.
 
     ``body`` holds the first bytes after decompression; ``body_truncated`` says that there was more. ``maybe_sent`` is
     True unless it is certain that no byte of the request reached the partner.

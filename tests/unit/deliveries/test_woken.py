@@ -49,7 +49,7 @@ def test_a_partner_that_was_taken_can_be_woken_again() -> None:
 def test_who_had_a_turn_since_a_sweep_began_gets_none_by_what_it_found() -> None:
     """What it found is claimed; a row that was committed since then has a wake of its own."""
     now = 0.0
-    woken = Woken(slots=10, now=lambda: now)
+    woken = Woken(slots=10, now=lambda: now, shuffle=list.sort)
     woken.wake(["before", "since"])
     assert _take(woken, 1) == ["before"]
     now = 1.0
@@ -60,6 +60,19 @@ def test_who_had_a_turn_since_a_sweep_began_gets_none_by_what_it_found() -> None
 
     woken.swept(["before", "since"], begun=1.5)
     assert _take(woken) == ["before", "since"]
+
+
+def test_whom_sweeps_find_has_its_turn_in_an_order_of_each_workers_own() -> None:
+    """In the same order two workers would meet at each partner, and one of them for nothing."""
+    partners = [str(number) for number in range(100)]
+    one, another = Woken(slots=10_000), Woken(slots=10_000)
+    for woken in (one, another):
+        woken.swept(partners, begun=0.0)
+
+    orders = [_take(woken) for woken in (one, another)]
+
+    assert sorted(orders[0]) == sorted(orders[1]) == sorted(partners)
+    assert orders[0] != orders[1]
 
 
 def test_a_sweep_tells_whom_it_found_first() -> None:
