@@ -37,6 +37,7 @@ def run(names: Sequence[str], *, quick: bool, rounds: int | None) -> None:
         with ground(plan, quick=quick) as made:
             try:
                 for name in names:
+                    made.ours.use_workers(SCENARIOS[name].workers)
                     SCENARIOS[name].run(made, tick)
                 progress.update(task, description="done", completed=steps + 1)
             finally:

@@ -198,15 +198,12 @@ class Ours(Side):
     def clear(self) -> None:
         self._truncate("notifier_notificationattempt", "notifier_notificationlabel", "notifier_notificationtask")
 
-    @contextlib.contextmanager
-    def second_worker(self) -> Iterator[None]:
-        """Two worker processes meanwhile, one for each core: ``WORKERS``."""
-        self.system.start_worker("worker2")
-        try:
+    def use_workers(self, count: int) -> None:
+        """So many worker processes from now on: one, or one for each of two cores (``WORKERS``)."""
+        if count == 2 and "worker2" not in self.processes:
+            self.system.start_worker("worker2")
             wait_until(lambda: self._pinged("worker2"), seconds=60, what="the second worker to be there")
-            yield
-        finally:
-            process = self.processes.pop("worker2")
+        if count == 1 and (process := self.processes.pop("worker2", None)) is not None:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
 

@@ -13,12 +13,13 @@ from benchmarks.scenarios import accepting, ceilings, delivering, latency, pools
 class Scenario:
     """``run`` gets the ground and what shows how far it is, which it calls ``steps`` times a round.
 
-    ``quick``: also in a quick run, which has the figures of the last line only.
+    ``quick``: also in a quick run, which has the figures of the last line only. ``workers``: of ours.
     """
 
     run: Callable[[Ground, Callable[[str], None]], None]
     steps: int
     quick: bool = False
+    workers: int = 1
     by_default: bool = True
 
 
@@ -26,12 +27,12 @@ class Scenario:
 SCENARIOS = {
     "ceilings": Scenario(ceilings.run, 1, quick=True),
     "accept": Scenario(accepting.alone, 3, quick=True),
-    "together": Scenario(accepting.together, 3, quick=True),
+    "together": Scenario(accepting.together, 3, quick=True, workers=2),
     "latency": Scenario(latency.steady, 2, quick=True),
-    "deliver": Scenario(delivering.dense, 2, quick=True),
-    "sparse": Scenario(delivering.sparse, 2, quick=True),
-    "slow": Scenario(delivering.slow, 2, quick=True),
-    "workers": Scenario(delivering.two_workers, 2),
+    "deliver": Scenario(delivering.dense, 2, quick=True, workers=2),
+    "sparse": Scenario(delivering.sparse, 2, quick=True, workers=2),
+    "slow": Scenario(delivering.slow, 2, quick=True, workers=2),
+    "workers": Scenario(delivering.two_workers, 2, workers=2),
     "curve": Scenario(delivering.curve, 0),
     "tuned": Scenario(pools.tuned, 4),
     "scale": Scenario(scale.run, 1),

@@ -80,21 +80,20 @@ def together(ground: Ground, tick: Callable[[str], None]) -> None:
         "together_batch", f"accepted and delivered together, batches of {BATCH}", "/s", goal="≥ 14 ×"
     )
     ground.use_pool(PROMPT)
-    with ground.ours.second_worker():
-        for number in range(plan.rounds):
-            tick(f"together {number + 1}: ours")
-            with ground.ours.frozen("worker2"):
-                _together(ground, ground.ours, single, ground.ours.bodies("/0"))
-            tick(f"together {number + 1}: recipe")
-            _together(ground, ground.recipe, single, ground.recipe.bodies("/0"))
-            tick(f"together {number + 1}: ours, batches")
-            if has_batches(ground):
-                _together(
-                    ground, ground.ours, batch, batches(ground), workers=WORKERS,
-                    path="/v1/notify/batch", status=200, items=BATCH,
-                )  # fmt: skip
-                batch.recipe.append(single.recipe[-1])
-                batch.cpu["recipe"] = single.cpu["recipe"]
+    for number in range(plan.rounds):
+        tick(f"together {number + 1}: ours")
+        with ground.ours.frozen("worker2"):
+            _together(ground, ground.ours, single, ground.ours.bodies("/0"))
+        tick(f"together {number + 1}: recipe")
+        _together(ground, ground.recipe, single, ground.recipe.bodies("/0"))
+        tick(f"together {number + 1}: ours, batches")
+        if has_batches(ground):
+            _together(
+                ground, ground.ours, batch, batches(ground), workers=WORKERS,
+                path="/v1/notify/batch", status=200, items=BATCH,
+            )  # fmt: skip
+            batch.recipe.append(single.recipe[-1])
+            batch.cpu["recipe"] = single.cpu["recipe"]
 
 
 def _together(

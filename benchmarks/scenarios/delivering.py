@@ -53,20 +53,19 @@ def slow(ground: Ground, tick: Callable[[str], None]) -> None:
 def compare(
     ground: Ground, figure: Figure, tick: Callable[[str], None], *, rows: int, partners: int, path: str
 ) -> None:
-    with ground.ours.second_worker():
-        for number in range(ground.plan.rounds):
-            tick(f"{figure.name} {number + 1}: ours")
-            mine = drain_ours(ground, rows=rows, partners=partners, path=path, workers=WORKERS)
-            figure.ours.append(mine.rate)
-            figure.add_cpu("ours", mine.cpu, mine.count)
-            figure.note("in flight", mine.in_flight)
-            figure.note("worker MB, the larger", mine.memory_mb)
-            tick(f"{figure.name} {number + 1}: recipe")
-            theirs = drain_recipe(ground, partners=partners, path=path)
-            figure.recipe.append(theirs.rate)
-            figure.add_cpu("recipe", theirs.cpu, theirs.count)
-            figure.note("recipe in flight", theirs.in_flight)
-            figure.note("recipe worker MB", theirs.memory_mb)
+    for number in range(ground.plan.rounds):
+        tick(f"{figure.name} {number + 1}: ours")
+        mine = drain_ours(ground, rows=rows, partners=partners, path=path, workers=WORKERS)
+        figure.ours.append(mine.rate)
+        figure.add_cpu("ours", mine.cpu, mine.count)
+        figure.note("in flight", mine.in_flight)
+        figure.note("worker MB, the larger", mine.memory_mb)
+        tick(f"{figure.name} {number + 1}: recipe")
+        theirs = drain_recipe(ground, partners=partners, path=path)
+        figure.recipe.append(theirs.rate)
+        figure.add_cpu("recipe", theirs.cpu, theirs.count)
+        figure.note("recipe in flight", theirs.in_flight)
+        figure.note("recipe worker MB", theirs.memory_mb)
 
 
 def drain_ours(
@@ -128,19 +127,18 @@ def two_workers(ground: Ground, tick: Callable[[str], None]) -> None:
         "workers", "two workers against one, by their CPU time", "/s", goal="≥ 1.8 ×", against="one"
     )
     plan, ours = ground.plan, ground.ours
-    with ours.second_worker():
-        for number in range(plan.rounds):
-            tick(f"workers {number + 1}: one")
-            with ours.frozen("worker2"):
-                one = drain_ours(ground, rows=plan.backlog, partners=DENSE, path="/0")
-            tick(f"workers {number + 1}: two")
-            two = drain_ours(ground, rows=plan.backlog, partners=DENSE, path="/0", workers=WORKERS)
-            figure.recipe.append(one.count / one.cpu["worker"])
-            figure.ours.append(2 * two.count / (two.cpu["worker"] + two.cpu["worker2"]))
-            figure.note("one: measured on these cores, /s", one.rate)
-            figure.note("two: measured on these cores, /s", two.rate)
-            figure.note("one: database CPU ms each", one.cpu["database"] / one.count * 1000)
-            figure.note("two: database CPU ms each", two.cpu["database"] / two.count * 1000)
+    for number in range(plan.rounds):
+        tick(f"workers {number + 1}: one")
+        with ours.frozen("worker2"):
+            one = drain_ours(ground, rows=plan.backlog, partners=DENSE, path="/0")
+        tick(f"workers {number + 1}: two")
+        two = drain_ours(ground, rows=plan.backlog, partners=DENSE, path="/0", workers=WORKERS)
+        figure.recipe.append(one.count / one.cpu["worker"])
+        figure.ours.append(2 * two.count / (two.cpu["worker"] + two.cpu["worker2"]))
+        figure.note("one: measured on these cores, /s", one.rate)
+        figure.note("two: measured on these cores, /s", two.rate)
+        figure.note("one: database CPU ms each", one.cpu["database"] / one.count * 1000)
+        figure.note("two: database CPU ms each", two.cpu["database"] / two.count * 1000)
 
 
 def curve(ground: Ground, tick: Callable[[str], None]) -> None:

@@ -56,7 +56,12 @@ def test_a_backlog_is_put_there_and_delivered_once(ours: Ours, servers: tuple[Pa
 
 
 def test_a_second_worker_shares_it(ours: Ours, servers: tuple[Path, MariaDB, Valkey, Receiver]) -> None:
-    with ours.second_worker():
-        assert _drained(ours, servers[3], *WORKERS) == ROWS
+    ours.use_workers(2)
+    first = ours.pids()
+    ours.use_workers(2)
+    assert ours.pids() == first
+    assert _drained(ours, servers[3], *WORKERS) == ROWS
+
+    ours.use_workers(1)
 
     assert set(ours.pids()) == {"web", "worker", "beat"}
