@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import pytest
 
+from deliveries.transport import queue
 from deliveries.transport.request import Unsendable
 from deliveries.transport.transfer import Settled
 from notifier.policy.exchange import Exchange, FailureKind
@@ -171,6 +172,21 @@ def test_a_request_that_cannot_be_built_fails_alone(
     assert statuses == [200, 200]
     assert sorted(received.line for received in partner.requests) == [b"POST /after HTTP/1.1", b"POST /before HTTP/1.1"]
     assert not any(b"Injected" in received.head for received in partner.requests)
+
+
+def test_however_a_request_ends_its_senders_next_may_begin(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of a sender one is on its way at first, and here for ever.
+    monkeypatch.setattr(queue, "DOUBLED_AFTER_SECONDS", 3600.0)
+    with RawServer(answering(OK)) as partner:
+        good = outgoing(partner.url())
+        late = replace(good, limits=replace(good.limits, begin_before=0.0))
+        requests = [good, late, outgoing(partner.url(), cidrs=()), outgoing(partner.url(), headers={"X A": ""}), good]
+        futures = [sender.engine.submit(request, sender="acme") for request in requests]
+        wait(futures, PATIENCE_SECONDS)
+
+    assert [future.done() and future.exception() is None and future.result().status for future in futures] == [
+        200, None, None, False, 200,
+    ]  # fmt: skip
 
 
 def test_a_url_that_libcurl_refuses_is_our_failure(sender: Sender) -> None:
