@@ -11,6 +11,12 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        # First, for it is what takes long and may fail: nothing has changed then, and the lists have their indexes meanwhile.
+        migrations.AddField(
+            model_name='notificationtask',
+            name='status_at_rest',
+            field=models.GeneratedField(db_persist=True, expression=models.Case(models.When(models.Q(('status', 'running'), _negated=True), then=models.F('status')), models.When(attempt_count=django.db.models.expressions.CombinedExpression(models.F('attempts_before_requeue'), '+', models.Value(1)), then=models.Value('pending')), default=models.Value('failed')), output_field=models.CharField(max_length=9)),
+        ),
         migrations.RemoveIndex(
             model_name='notificationtask',
             name='task_list_status',
@@ -18,11 +24,6 @@ class Migration(migrations.Migration):
         migrations.RemoveIndex(
             model_name='notificationtask',
             name='task_partner_status',
-        ),
-        migrations.AddField(
-            model_name='notificationtask',
-            name='status_at_rest',
-            field=models.GeneratedField(db_persist=True, expression=models.Case(models.When(models.Q(('status', 'running'), _negated=True), then=models.F('status')), models.When(attempt_count=django.db.models.expressions.CombinedExpression(models.F('attempts_before_requeue'), '+', models.Value(1)), then=models.Value('pending')), default=models.Value('failed')), output_field=models.CharField(max_length=9)),
         ),
         migrations.AddIndex(
             model_name='notificationtask',
